@@ -1,0 +1,156 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+
+namespace primus {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string reason(int number) { return std::strerror(number); }
+
+void sync_path(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw run_failed("{}: cannot open to sync: {}", path.string(), reason(errno));
+  const int result = ::fsync(fd);
+  const int number = errno;
+  ::close(fd);
+  if (result != 0) throw run_failed("{}: cannot sync to disk: {}", path.string(), reason(number));
+}
+
+fs::path partial_name(const fs::path& path) {
+  fs::path partial = path;
+  partial += ".partial-" + std::to_string(::getpid());
+  return partial;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw bad_input("{}: cannot open: {}", path.string(), reason(errno));
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    throw bad_input("{}: not a regular file", path.string());
+  }
+  size_ = static_cast<std::size_t>(info.st_size);
+  if (size_ > 0) {
+    data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data_ == MAP_FAILED) {
+      data_ = nullptr;
+      const int number = errno;
+      ::close(fd);
+      throw bad_input("{}: cannot map into memory: {}", path.string(), reason(number));
+    }
+  }
+  ::close(fd);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+std::string read_text(const fs::path& path) {
+  const MappedFile file(path);
+  return std::string(file.text());
+}
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), partial_(partial_name(path_)) {
+  fd_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw run_failed("{}: cannot create: {}", path_.string(), reason(errno));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(partial_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  const std::byte* at = bytes.data();
+  std::size_t left = bytes.size();
+  while (left > 0) {
+    const ssize_t written = ::write(fd_, at, left);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      throw run_failed("{}: cannot write after {} bytes: {}", path_.string(), size_, reason(errno));
+    }
+    at += written;
+    left -= static_cast<std::size_t>(written);
+    size_ += static_cast<std::uint64_t>(written);
+  }
+}
+
+void AtomicFile::finish() {
+  if (::fsync(fd_) != 0) throw run_failed("{}: cannot sync to disk: {}", path_.string(), reason(errno));
+  const int fd = std::exchange(fd_, -1);
+  if (::close(fd) != 0 || ::rename(partial_.c_str(), path_.c_str()) != 0) {
+    const int number = errno;
+    ::unlink(partial_.c_str());
+    throw run_failed("{}: cannot put the new file in place: {}", path_.string(), reason(number));
+  }
+}
+
+void write_text(const fs::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.finish();
+}
+
+void create_directories(const fs::path& path) {
+  std::error_code code;
+  fs::create_directories(path, code);
+  if (code) throw host_lacks("{}: cannot create the directory: {}", path.string(), code.message());
+}
+
+void replace_directory(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
+  const fs::path partial = partial_name(path);
+  create_directories(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  std::error_code code;
+  fs::remove_all(partial, code);
+  try {
+    create_directories(partial);
+    fill(partial);
+    for (const auto& entry : fs::recursive_directory_iterator(partial)) sync_path(entry.path());
+    sync_path(partial);
+    if (fs::exists(path)) {
+      // rename cannot replace a directory that is not empty: the old one steps aside first and goes last
+      const fs::path old = path.string() + ".old-" + std::to_string(::getpid());
+      fs::rename(path, old);
+      fs::rename(partial, path);
+      fs::remove_all(old, code);
+    } else {
+      fs::rename(partial, path);
+    }
+    sync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  } catch (const fs::filesystem_error& error) {
+    fs::remove_all(partial, code);
+    throw run_failed("{}: cannot write the directory: {}", path.string(), error.code().message());
+  } catch (...) {
+    fs::remove_all(partial, code);
+    throw;
+  }
+}
+
+}  // namespace primus
