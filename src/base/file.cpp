@@ -118,7 +118,7 @@ void write_text(const fs::path& path, std::string_view text) {
   file.finish();
 }
 
-void create_directories(const fs::path& path) {
+void make_directories(const fs::path& path) {
   std::error_code code;
   fs::create_directories(path, code);
   if (code) throw host_lacks("{}: cannot create the directory: {}", path.string(), code.message());
@@ -126,11 +126,11 @@ void create_directories(const fs::path& path) {
 
 void replace_directory(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path partial = partial_name(path);
-  create_directories(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  make_directories(path.parent_path().empty() ? fs::path(".") : path.parent_path());
   std::error_code code;
   fs::remove_all(partial, code);
   try {
-    create_directories(partial);
+    make_directories(partial);
     fill(partial);
     for (const auto& entry : fs::recursive_directory_iterator(partial)) sync_path(entry.path());
     sync_path(partial);

@@ -61,7 +61,7 @@ class AtomicFile {
 void write_text(const std::filesystem::path& path, std::string_view text);
 
 /// Creates `path` with its parents. Throws Error (kHostLacks) with the system's reason.
-void create_directories(const std::filesystem::path& path);
+void make_directories(const std::filesystem::path& path);
 
 /// Makes a directory whole or not at all: `fill` writes into a fresh folder beside `path`, which then replaces `path`.
 /// The folder and its files are synced before the rename. On failure the partial folder is removed and the error goes on.
