@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "tensor/device.h"
+
+namespace primus {
+
+namespace ops {
+struct Table;
+}
+
+/// What a kind of device offers: memory, streams, events and its table of operations (ops/table.h). The CPU's is linked
+/// in; those of GPUs are shared objects, loaded when a GPU is asked for.
+/// All functions throw primus::Error (kHostLacks: no memory, no driver) or BugError.
+struct Backend {
+  DeviceType type;
+
+  int (*device_count)();
+  /// "Intel(R) Xeon(R) …, 2 cores, avx512_bf16", "NVIDIA H100 80GB HBM3"
+  std::string (*describe)(int index);
+  /// Bytes in all, and free now.
+  std::size_t (*memory_total)(int index);
+  std::size_t (*memory_free)(int index);
+
+  /// Memory aligned to 256 bytes. Fresh memory is not cleared.
+  void* (*allocate)(int index, std::size_t bytes);
+  void (*deallocate)(int index, void* data, std::size_t bytes);
+
+  /// Streams run what is put on them in order; on the CPU everything has happened when the call returns.
+  void* (*create_stream)(int index);
+  void (*destroy_stream)(int index, void* stream);
+  void (*synchronize)(int index, void* stream);
+  void (*copy_to_device)(int index, void* stream, void* target, const void* host, std::size_t bytes);
+  void (*copy_to_host)(int index, void* stream, void* host, const void* source, std::size_t bytes);
+  void (*copy_on_device)(int index, void* stream, void* target, const void* source, std::size_t bytes);
+  void (*fill_zero)(int index, void* stream, void* target, std::size_t bytes);
+
+  void* (*create_event)(int index);
+  void (*destroy_event)(int index, void* event);
+  void (*record_event)(int index, void* stream, void* event);
+  void (*wait_event)(int index, void* stream, void* event);
+  /// Seconds between two recorded events; waits for the second.
+  double (*elapsed)(int index, void* from, void* to);
+
+  const ops::Table* ops;
+};
+
+/// The back end of a device type. Throws Error (kHostLacks) naming the library that is missing and how to get it.
+const Backend& backend(DeviceType type);
+
+/// Called once by ops/cpu when the program starts.
+void register_backend(const Backend& backend);
+
+}  // namespace primus

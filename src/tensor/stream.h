@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+
+#include "tensor/backend.h"
+#include "tensor/tensor.h"
+
+namespace primus {
+
+/// Work on one device, in order. Owns the back end's stream; movable, not copyable.
+class Stream {
+ public:
+  explicit Stream(Device device);
+  ~Stream();
+  Stream(Stream&& other) noexcept;
+  Stream& operator=(Stream&& other) noexcept;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  Device device() const { return device_; }
+  const Backend& backend() const { return *backend_; }
+  void* handle() const { return handle_; }
+
+  /// Host waits until all work put on the stream is done.
+  void synchronize();
+
+  /// Copies `target.bytes()` from host memory; the host memory may be reused when the call returns. Contiguous only.
+  void copy_to_device(const Tensor& target, const void* host);
+  /// Copies to host memory and waits for it. Contiguous only.
+  void copy_to_host(void* host, const Tensor& source);
+  void copy(const Tensor& target, const Tensor& source);
+  void fill_zero(const Tensor& target);
+
+ private:
+  Device device_;
+  const Backend* backend_ = nullptr;
+  void* handle_ = nullptr;
+};
+
+/// A point in a stream's work; times between points.
+class Event {
+ public:
+  explicit Event(Device device);
+  ~Event();
+  Event(Event&& other) noexcept;
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  Event& operator=(Event&&) = delete;
+
+  void record(Stream& stream);
+  /// `stream` goes on only when this event has happened.
+  void wait_on(Stream& stream);
+  /// Seconds from this event to a later one; waits for it.
+  double seconds_until(const Event& later) const;
+
+ private:
+  Device device_;
+  const Backend* backend_;
+  void* handle_;
+};
+
+}  // namespace primus
