@@ -1,0 +1,158 @@
+#include "monitor/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace primus::monitor {
+namespace {
+
+constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
+constexpr int kUsualWidth = 80;
+constexpr int kGaugeWidth = 20;
+
+/// The log calls plain functions, so the bar that has to step aside stands here while one exists.
+Progress* shown_bar = nullptr;
+
+bool can_redraw(std::FILE* file) {
+  const char* terminal = std::getenv("TERM");
+  return ::isatty(::fileno(file)) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
+}
+
+int terminal_width(std::FILE* file) {
+  winsize size{};
+  return ::ioctl(::fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsualWidth;
+}
+
+std::string gauge(double fraction) {
+  const int filled = static_cast<int>(fraction * kGaugeWidth);
+  std::string bar(kGaugeWidth, ' ');
+  std::fill_n(bar.begin(), filled, '=');
+  if (filled < kGaugeWidth) bar[static_cast<std::size_t>(filled)] = '>';
+  return bar;
+}
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  const auto total = std::llround(std::clamp(seconds, 0.0, 8.64e9));
+  const auto days = total / 86400, hours = total / 3600 % 24, minutes = total / 60 % 60, rest = total % 60;
+  if (days > 0) return fmt::format("{}d {:02}:{:02}:{:02}", days, hours, minutes, rest);
+  if (hours > 0) return fmt::format("{}:{:02}:{:02}", hours, minutes, rest);
+  return fmt::format("{}:{:02}", minutes, rest);
+}
+
+std::string step_line(const StepMetrics& step, std::int64_t train_iters) {
+  std::string line = fmt::format(
+      "iteration {}/{} | loss {:.4f} | grad norm {:.2f} | lr {:.1e} | {:.1f} ms | {:.0f} tokens/s | {:.2f} TFLOP/s | "
+      "{:.2f} GiB",
+      step.iteration, train_iters, step.loss, step.grad_norm, step.learning_rate, step.elapsed_ms,
+      step.tokens_per_second_per_gpu, step.model_tflops_per_gpu, step.memory_gib);
+  if (step.skipped != 0) line += " | skipped";
+  return line;
+}
+
+std::string validation_line(const ValidationMetrics& validation, std::int64_t train_iters) {
+  return fmt::format("iteration {}/{} | validation loss {:.4f} | perplexity {:.2f} | {} tokens", validation.iteration,
+                     train_iters, validation.validation_loss, std::exp(validation.validation_loss),
+                     validation.validation_tokens);
+}
+
+std::string bar_line(const StepMetrics& last, const ProgressOptions& options, double elapsed_seconds, int width) {
+  const std::int64_t total = std::max<std::int64_t>(options.train_iters, 1);
+  const std::int64_t here = last.iteration - options.resumed_iteration;
+  const double fraction = std::clamp(static_cast<double>(last.iteration) / static_cast<double>(total), 0.0, 1.0);
+  const std::string left =
+      here <= 0
+          ? "?"
+          : duration_text(elapsed_seconds / static_cast<double>(here) * static_cast<double>(total - last.iteration));
+  const std::array parts = {
+      fmt::format("{}/{}", last.iteration, options.train_iters),
+      fmt::format(" [{}] {:3.0f}%", gauge(fraction), std::floor(fraction * 100)),
+      fmt::format(" | loss {:.4f}", last.loss),
+      fmt::format(" | {:.0f} tokens/s", last.tokens_per_second_per_gpu),
+      fmt::format(" | {} elapsed, {} left", duration_text(elapsed_seconds), left),
+  };
+  std::string line;
+  for (const std::string& part : parts) {
+    if (line.size() + part.size() > static_cast<std::size_t>(std::max(width, 0))) break;
+    line += part;
+  }
+  return line;
+}
+
+Progress::Progress(ProgressOptions options)
+    : options_(std::move(options)), bar_(can_redraw(options_.terminal)), start_(options_.now()) {
+  last_.iteration = options_.resumed_iteration;
+  if (!bar_) return;
+  PRIMUS_CHECK(shown_bar == nullptr);
+  shown_bar = this;
+  log::set_terminal_hooks(before_log_line, after_log_line);
+}
+
+Progress::~Progress() {
+  if (!bar_) return;
+  finish();
+  log::set_terminal_hooks(nullptr, nullptr);
+  shown_bar = nullptr;
+}
+
+void Progress::step(const StepMetrics& step) {
+  if (bar_) {
+    const std::lock_guard lock(mutex_);
+    last_ = step;
+    if (!drawn_ || options_.now() - last_draw_ >= kRedrawInterval) draw();
+  } else if (step.iteration == options_.train_iters || step.iteration % std::max(options_.log_interval, 1) == 0) {
+    log::info("{}", step_line(step, options_.train_iters));
+  }
+}
+
+void Progress::validation(const ValidationMetrics& validation) {
+  log::info("{}", validation_line(validation, options_.train_iters));
+}
+
+void Progress::finish() {
+  const std::lock_guard lock(mutex_);
+  if (!drawn_) return;
+  draw();
+  std::fputc('\n', options_.terminal);
+  std::fflush(options_.terminal);
+  drawn_ = false;
+}
+
+void Progress::before_log_line() {
+  const std::lock_guard lock(shown_bar->mutex_);
+  if (shown_bar->drawn_) shown_bar->clear();
+}
+
+void Progress::after_log_line() {
+  const std::lock_guard lock(shown_bar->mutex_);
+  if (shown_bar->drawn_) shown_bar->draw();
+}
+
+void Progress::draw() {
+  last_draw_ = options_.now();
+  const double elapsed = std::chrono::duration<double>(last_draw_ - start_).count();
+  // one column stays free: a cursor behind the last one makes some terminals wrap
+  const std::string line = bar_line(last_, options_, elapsed, terminal_width(options_.terminal) - 1);
+  const std::string text = "\r" + line + "\x1b[K";
+  std::fwrite(text.data(), 1, text.size(), options_.terminal);
+  std::fflush(options_.terminal);
+  drawn_ = true;
+}
+
+void Progress::clear() {
+  std::fputs("\r\x1b[K", options_.terminal);
+  std::fflush(options_.terminal);
+}
+
+}  // namespace primus::monitor
