@@ -77,7 +77,11 @@ Tensor Arena::vector(MemoryKind kind, const std::string& name, DType dtype, std:
 
 Tensor Arena::matrix(MemoryKind kind, const std::string& name, DType dtype, std::int64_t rows, std::int64_t columns) {
   PRIMUS_CHECK(rows >= 0 && columns >= 0, name, rows, columns);
-  return {take(kind, name, static_cast<std::size_t>(rows * columns) * size_of(dtype)), dtype, device_, rows, columns,
+  return {take(kind, name, static_cast<std::size_t>(rows * columns) * size_of(dtype)),
+          dtype,
+          device_,
+          rows,
+          columns,
           columns};
 }
 

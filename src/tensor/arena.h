@@ -24,9 +24,9 @@ enum class MemoryKind : std::uint8_t {
 constexpr int kMemoryKinds = 7;
 const char* name_of(MemoryKind kind);
 
-/// All device memory of a run in one block. The code that builds a run asks an Arena for every tensor; it runs once with a
-/// measuring Arena, which only counts, and once with a real one of exactly that size. Nothing is given back before the
-/// Arena goes, except through rewind().
+/// All device memory of a run in one block. The code that builds a run asks an Arena for every tensor; it runs once
+/// with a measuring Arena, which only counts, and once with a real one of exactly that size. Nothing is given back
+/// before the Arena goes, except through rewind().
 class Arena {
  public:
   struct Entry {
@@ -50,8 +50,8 @@ class Arena {
   Tensor vector(MemoryKind kind, const std::string& name, DType dtype, std::int64_t size);
   Tensor matrix(MemoryKind kind, const std::string& name, DType dtype, std::int64_t rows, std::int64_t columns);
 
-  /// Memory that is used one after the other: everything taken since `mark` may be taken again after `rewind(mark)`. The
-  /// plan counts the highest mark.
+  /// Memory that is used one after the other: everything taken since `mark` may be taken again after `rewind(mark)`.
+  /// The plan counts the highest mark.
   std::size_t mark() const { return used_; }
   void rewind(std::size_t mark);
 

@@ -39,8 +39,6 @@ const Backend& backend(DeviceType type) {
   return *slot;
 }
 
-void register_backend(const Backend& backend) {
-  registered().at(static_cast<std::size_t>(backend.type)) = &backend;
-}
+void register_backend(const Backend& backend) { registered().at(static_cast<std::size_t>(backend.type)) = &backend; }
 
 }  // namespace primus

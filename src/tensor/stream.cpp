@@ -5,9 +5,7 @@
 namespace primus {
 
 Stream::Stream(Device device)
-    : device_(device),
-      backend_(&primus::backend(device.type)),
-      handle_(backend_->create_stream(device.index)) {}
+    : device_(device), backend_(&primus::backend(device.type)), handle_(backend_->create_stream(device.index)) {}
 
 Stream::~Stream() {
   if (backend_ != nullptr) backend_->destroy_stream(device_.index, handle_);

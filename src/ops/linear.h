@@ -1,0 +1,45 @@
+#pragma once
+
+#include "tensor/stream.h"
+#include "tensor/tensor.h"
+
+/// The three products of a linear layer y = x·Wᵀ + b with weights stored (out, in), as in Hugging Face files. Sums are
+/// kept in f32 whatever the element types. x, W and y are of one compute type (f32, bf16, f16), except where said.
+/// All matrices may have a row stride. No dimension needs to be a multiple of anything; M may be 0.
+namespace primus::ops {
+
+/// y = x·Wᵀ + bias
+struct LinearForward {
+  Tensor x;       // (M, K)
+  Tensor weight;  // (N, K)
+  Tensor bias;    // (N) of the compute type, or empty
+  Tensor y;       // (M, N); of the compute type, or f32
+};
+void linear_forward(Stream& stream, const LinearForward& args);
+
+/// dx = dy·W, or dx += dy·W
+struct LinearBackwardInput {
+  Tensor dy;      // (M, N)
+  Tensor weight;  // (N, K)
+  Tensor dx;      // (M, K)
+  bool accumulate = false;
+};
+void linear_backward_input(Stream& stream, const LinearBackwardInput& args);
+
+/// dW += scale · dyᵀ·x: gradients add up over micro-batches. Always accumulates; the buffer is cleared once a step.
+struct LinearBackwardWeight {
+  Tensor dy;        // (M, N)
+  Tensor x;         // (M, K)
+  Tensor d_weight;  // (N, K), f32 or bf16
+  float scale = 1.0F;
+};
+void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args);
+
+/// d_bias += Σ over rows of dy
+struct BiasBackward {
+  Tensor dy;      // (M, N)
+  Tensor d_bias;  // (N), f32 or bf16
+};
+void bias_backward(Stream& stream, const BiasBackward& args);
+
+}  // namespace primus::ops
