@@ -30,6 +30,8 @@ struct DatasetConfig {
   std::string chat_template;  // empty: the checkpoint's; else a file or the name of a built-in one
   bool shuffle = true;
   int num_workers = 0;  // 0: one a core
+
+  bool operator==(const DatasetConfig&) const = default;
 };
 
 struct RunConfig {
@@ -41,7 +43,8 @@ struct RunConfig {
   std::string framework = "megatron_bridge";
 
   // model
-  std::string model;    // the preset's file name, or empty
+  std::string config;   // the module preset's file name, or empty
+  std::string model;    // the model preset's file name, or empty
   std::string hf_path;  // directory or hub id (hf_path / pretrained_checkpoint)
   /// The preset's shape as config.json text, for runs without files (`benchmark`, `plan`); empty when there is none.
   std::string model_config_json;
@@ -109,6 +112,8 @@ struct RunConfig {
   bool export_hf = true;
 
   DatasetConfig dataset;
+
+  bool operator==(const RunConfig&) const = default;
 
   /// <workspace>/<work_group>/<user_name>/<exp_name>
   std::string run_directory() const { return workspace + "/" + work_group + "/" + user_name + "/" + exp_name; }
