@@ -12,9 +12,9 @@ namespace primus {
 /// What the process answers with; see "Commands" in docs/reference.md.
 enum class ExitCode : int {
   kDone = 0,
-  kHostLacks = 1,   // the host lacks something: a device, a library, space
-  kBadInput = 2,    // the command line, the configuration, the checkpoint or the data is wrong
-  kRunFailed = 3,   // the run started and failed
+  kHostLacks = 1,  // the host lacks something: a device, a library, space
+  kBadInput = 2,   // the command line, the configuration, the checkpoint or the data is wrong
+  kRunFailed = 3,  // the run started and failed
   kInterrupted = 130,
   kTerminated = 143,
 };
@@ -61,12 +61,12 @@ namespace detail {
 }  // namespace primus
 
 /// PRIMUS_CHECK(rows == expected, rows, expected): an invariant of ours, with the values that broke it.
-#define PRIMUS_CHECK(condition, ...)                                                             \
-  do {                                                                                           \
-    if (!(condition)) [[unlikely]] {                                                             \
-      ::primus::detail::check_failed(#condition, ::primus::detail::show_values(__VA_ARGS__),     \
-                                     std::source_location::current());                           \
-    }                                                                                            \
+#define PRIMUS_CHECK(condition, ...)                                                         \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      ::primus::detail::check_failed(#condition, ::primus::detail::show_values(__VA_ARGS__), \
+                                     std::source_location::current());                       \
+    }                                                                                        \
   } while (false)
 
 namespace primus::detail {

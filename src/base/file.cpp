@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -32,6 +33,31 @@ fs::path partial_name(const fs::path& path) {
   fs::path partial = path;
   partial += ".partial-" + std::to_string(::getpid());
   return partial;
+}
+
+/// Moves the folder `fresh` to `goal`. What stands there is swapped out in the same step and then removed, since a
+/// rename cannot replace a folder that is not empty.
+void put_in_place(const fs::path& fresh, const fs::path& goal) {
+  if (!fs::exists(goal)) return fs::rename(fresh, goal);
+  std::error_code code;
+  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, goal.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(fresh, code);
+    return;
+  }
+  if (errno != EINVAL && errno != ENOSYS) {
+    throw fs::filesystem_error("rename", fresh, goal, std::error_code(errno, std::generic_category()));
+  }
+  // a file system that cannot swap (some network ones): the old folder steps aside, and comes back on failure
+  fs::path old = goal;
+  old += ".old-" + std::to_string(::getpid());
+  fs::rename(goal, old);
+  fs::rename(fresh, goal, code);
+  if (code) {
+    const std::error_code why = code;
+    fs::rename(old, goal, code);
+    throw fs::filesystem_error("rename", fresh, goal, why);
+  }
+  fs::remove_all(old, code);
 }
 
 }  // namespace
@@ -125,8 +151,10 @@ void make_directories(const fs::path& path) {
 }
 
 void replace_directory(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
-  const fs::path partial = partial_name(path);
-  make_directories(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  const fs::path goal = path.has_filename() ? path : path.parent_path();  // without a slash at the end
+  const fs::path parent = goal.parent_path().empty() ? fs::path(".") : goal.parent_path();
+  const fs::path partial = partial_name(goal);
+  make_directories(parent);
   std::error_code code;
   fs::remove_all(partial, code);
   try {
@@ -134,19 +162,11 @@ void replace_directory(const fs::path& path, const std::function<void(const fs::
     fill(partial);
     for (const auto& entry : fs::recursive_directory_iterator(partial)) sync_path(entry.path());
     sync_path(partial);
-    if (fs::exists(path)) {
-      // rename cannot replace a directory that is not empty: the old one steps aside first and goes last
-      const fs::path old = path.string() + ".old-" + std::to_string(::getpid());
-      fs::rename(path, old);
-      fs::rename(partial, path);
-      fs::remove_all(old, code);
-    } else {
-      fs::rename(partial, path);
-    }
-    sync_path(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+    put_in_place(partial, goal);
+    sync_path(parent);
   } catch (const fs::filesystem_error& error) {
     fs::remove_all(partial, code);
-    throw run_failed("{}: cannot write the directory: {}", path.string(), error.code().message());
+    throw run_failed("{}: cannot write the directory: {}", goal.string(), error.code().message());
   } catch (...) {
     fs::remove_all(partial, code);
     throw;

@@ -64,7 +64,8 @@ void write_text(const std::filesystem::path& path, std::string_view text);
 void make_directories(const std::filesystem::path& path);
 
 /// Makes a directory whole or not at all: `fill` writes into a fresh folder beside `path`, which then replaces `path`.
-/// The folder and its files are synced before the rename. On failure the partial folder is removed and the error goes on.
+/// The folder and its files are synced before the rename. On failure the partial folder is removed and the error goes
+/// on.
 void replace_directory(const std::filesystem::path& path,
                        const std::function<void(const std::filesystem::path& folder)>& fill);
 

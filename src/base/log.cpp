@@ -50,6 +50,13 @@ std::string timestamp() {
   return text;
 }
 
+/// A log that cannot be written (no space left, a closed pipe) must not end the run.
+void put(std::FILE* file, const std::string& text) {
+  std::clearerr(file);
+  std::fwrite(text.data(), 1, text.size(), file);
+  std::fflush(file);
+}
+
 }  // namespace
 
 void set_level(Level level) {
@@ -76,13 +83,9 @@ void write(Level level, std::string_view line) {
   const std::lock_guard lock(log.mutex);
   if (level < log.level) return;
   if (log.before_line != nullptr) log.before_line();
-  fmt::print(stderr, "{}{}\n", prefix(level), line);
-  std::fflush(stderr);
+  put(stderr, fmt::format("{}{}\n", prefix(level), line));
   if (log.after_line != nullptr) log.after_line();
-  if (log.file != nullptr) {
-    fmt::print(log.file, "{} {}{}\n", timestamp(), prefix(level), line);
-    std::fflush(log.file);
-  }
+  if (log.file != nullptr) put(log.file, fmt::format("{} {}{}\n", timestamp(), prefix(level), line));
 }
 
 }  // namespace primus::log

@@ -7,6 +7,7 @@
 #include <utility>
 
 /// The process-wide log: lines on stderr and, once a run has a workspace, in a file as well.
+/// Writing never throws: a full disk costs log lines, not the run.
 namespace primus::log {
 
 enum class Level { kDebug, kInfo, kWarning, kError };
