@@ -7,7 +7,8 @@ target_include_directories(primus_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(primus_options INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers)
 target_link_libraries(primus_options INTERFACE Threads::Threads)
 if(PRIMUS_SANITIZE)
-  target_compile_options(primus_options INTERFACE -fsanitize=${PRIMUS_SANITIZE} -fno-omit-frame-pointer -g)
+  target_compile_options(primus_options INTERFACE -fsanitize=${PRIMUS_SANITIZE} -fno-sanitize-recover=all
+                                                  -fno-omit-frame-pointer -g)
   target_link_options(primus_options INTERFACE -fsanitize=${PRIMUS_SANITIZE})
 endif()
 
@@ -23,7 +24,7 @@ function(primus_room name)
 endfunction()
 
 # primus_test(base SOURCES test_a.cpp USES base [LABELS fast])
-# Each GoogleTest case becomes a ctest case. Data files are found under PRIMUS_TEST_DATA.
+# Each test program becomes one ctest test. Data files are found under PRIMUS_TEST_DATA.
 function(primus_test name)
   cmake_parse_arguments(TEST "" "" "SOURCES;USES;PRIVATE_LIBS;LABELS" ${ARGN})
   if(NOT TEST_LABELS)
