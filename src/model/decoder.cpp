@@ -1,0 +1,249 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <string>
+
+#include "ops/attention.h"
+#include "ops/embedding.h"
+
+namespace primus::model {
+namespace {
+
+/// Takes a layer's buffers from the arena: its own where they are kept, else those of a set that layers share.
+class ActivationAllocator {
+ public:
+  ActivationAllocator(const ModelConfig& config, const DecoderOptions& options, const LayerWeights& weights,
+                      Arena& arena)
+      : config_(config), options_(options), weights_(weights), arena_(arena) {}
+
+  struct Own {
+    bool x = true;
+    bool rest = true;  // everything that LayerKeeps does not name
+    LayerKeeps keeps;
+  };
+
+  LayerActivations allocate(const std::string& layer, const Own& own, LayerActivations& shared) {
+    layer_ = layer;
+    const std::int64_t hidden = config_.hidden_size;
+    LayerActivations result;
+    result.x = matrix("x", own.x, shared.x, hidden);
+    result.normed = matrix("normed", own.rest && own.keeps.norms, shared.normed, weights_.qkv.extended());
+    result.rstd = vector("rstd", own.rest && own.keeps.norms, shared.rstd, 1);
+    result.qkv = matrix("qkv", own.rest, shared.qkv, config_.q_size() + 2 * config_.kv_size());
+    if (config_.qk_norm) {
+      result.q = matrix("q", own.rest, shared.q, config_.q_size());
+      result.k = matrix("k", own.rest, shared.k, config_.kv_size());
+      result.qk_rstd =
+          float_matrix("qk rstd", own.rest, shared.qk_rstd, config_.num_attention_heads + config_.num_key_value_heads);
+    } else {
+      result.q = result.qkv.columns(0, config_.q_size());
+      result.k = result.qkv.columns(config_.q_size(), config_.q_size() + config_.kv_size());
+    }
+    result.v = result.qkv.columns(config_.q_size() + config_.kv_size(), config_.q_size() + 2 * config_.kv_size());
+    const bool keeps_attention = own.rest && own.keeps.attention;
+    result.attention = matrix("attention", keeps_attention, shared.attention, weights_.o_proj.extended());
+    result.lse = vector("lse", keeps_attention, shared.lse, config_.num_attention_heads);
+    result.mid = matrix("mid", own.rest, shared.mid, hidden);
+    result.mid_normed =
+        matrix("mid normed", own.rest && own.keeps.norms, shared.mid_normed, weights_.gate_up.extended());
+    result.mid_rstd = vector("mid rstd", own.rest && own.keeps.norms, shared.mid_rstd, 1);
+    result.gate_up = matrix("gate_up", own.rest && own.keeps.gate_up, shared.gate_up, 2 * config_.intermediate_size);
+    result.activation =
+        matrix("activation", own.rest && own.keeps.activation, shared.activation, weights_.down.extended());
+    return result;
+  }
+
+ private:
+  template <typename Make>
+  Tensor take(bool own, Tensor& shared, Make make) {
+    if (own) return make(layer_);
+    if (!shared) shared = make(std::string("shared"));
+    return shared;
+  }
+  Tensor matrix(const char* name, bool own, Tensor& shared, std::int64_t columns) {
+    return take(own, shared, [&](const std::string& owner) {
+      return arena_.matrix(MemoryKind::kActivations, owner + " " + name, options_.compute_dtype, options_.max_tokens,
+                           columns);
+    });
+  }
+  Tensor float_matrix(const char* name, bool own, Tensor& shared, std::int64_t columns) {
+    return take(own, shared, [&](const std::string& owner) {
+      return arena_.matrix(MemoryKind::kActivations, owner + " " + name, DType::kF32, options_.max_tokens, columns);
+    });
+  }
+  Tensor vector(const char* name, bool own, Tensor& shared, std::int64_t per_token) {
+    return take(own, shared, [&](const std::string& owner) {
+      return arena_.vector(MemoryKind::kActivations, owner + " " + name, DType::kF32, options_.max_tokens * per_token);
+    });
+  }
+
+  const ModelConfig& config_;
+  const DecoderOptions& options_;
+  const LayerWeights& weights_;
+  Arena& arena_;
+  std::string layer_;
+};
+
+}  // namespace
+
+Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena& arena)
+    : config_(config),
+      options_(options),
+      weights_(config_, options_, arena),
+      delta_(arena.matrix(MemoryKind::kActivations, "delta", options.compute_dtype, options.max_tokens,
+                          config.hidden_size)),
+      rope_{arena.matrix(MemoryKind::kWeights, "rope cos", DType::kF32, options.max_positions, config.head_dim / 2),
+            arena.matrix(MemoryKind::kWeights, "rope sin", DType::kF32, options.max_positions, config.head_dim / 2)},
+      head_(config_, weights_, options_, arena) {
+  PRIMUS_CHECK(options.max_tokens > 0 && options.max_positions > 0, options.max_tokens, options.max_positions);
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    layers_.emplace_back(config_, weights_.layers[static_cast<std::size_t>(i)], i);
+  }
+  allocate_activations(arena);
+  if (options_.train) allocate_backward(arena);
+}
+
+const RecomputeSpan* Decoder::span_of(std::int64_t layer) const {
+  for (const RecomputeSpan& span : options_.recompute.spans) {
+    if (span.begin <= layer && layer < span.end) return &span;
+  }
+  return nullptr;
+}
+
+void Decoder::allocate_activations(Arena& arena) {
+  std::vector<LayerActivations> shared(1);
+  for (const RecomputeSpan& span : options_.recompute.spans) {
+    shared.resize(std::max(shared.size(), static_cast<std::size_t>(span.end - span.begin)));
+  }
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], arena);
+    const std::string name = fmt::format("layer {}", i);
+    const RecomputeSpan* span = span_of(i);
+    if (!options_.train) {
+      activations_.push_back(allocator.allocate(name, {.x = false, .rest = false}, shared[0]));
+    } else if (span != nullptr) {
+      activations_.push_back(allocator.allocate(name, {.x = i == span->begin, .rest = false},
+                                                shared[static_cast<std::size_t>(i - span->begin)]));
+    } else {
+      activations_.push_back(allocator.allocate(name, {.keeps = options_.recompute.keeps}, shared[0]));
+    }
+  }
+}
+
+void Decoder::allocate_backward(Arena& arena) {
+  const auto matrix = [&](const char* name, std::int64_t columns) {
+    return arena.matrix(MemoryKind::kActivations, name, options_.compute_dtype, options_.max_tokens, columns);
+  };
+  const LayerWeights& layer = weights_.layers.front();
+  backward_.d_x = matrix("d x", config_.hidden_size);
+  backward_.d_normed = matrix("d normed", std::max(layer.qkv.extended(), layer.gate_up.extended()));
+  backward_.d_activation = matrix("d activation", layer.down.extended());
+  backward_.d_attention = matrix("d attention", layer.o_proj.extended());
+  backward_.d_qkv = matrix("d qkv", config_.q_size() + 2 * config_.kv_size());
+  const ops::AttentionShape shape{.heads = static_cast<int>(config_.num_attention_heads),
+                                  .kv_heads = static_cast<int>(config_.num_key_value_heads),
+                                  .head_dim = static_cast<int>(config_.head_dim)};
+  backward_.workspace = arena.vector(
+      MemoryKind::kWorkspace, "attention backward", DType::kU8,
+      static_cast<std::int64_t>(ops::attention_backward_workspace(arena.device(), shape, options_.max_tokens)));
+
+  const std::int64_t widest = std::max(config_.intermediate_size, std::max(config_.hidden_size, config_.q_size()));
+  if (options_.lora && options_.lora->dropout > 0.0) {
+    const Tensor dropped = matrix("dropped input", widest);
+    for (LayerWeights& weights : weights_.layers) {
+      for (Linear* linear : {&weights.qkv, &weights.o_proj, &weights.gate_up, &weights.down}) {
+        linear->dropped = dropped.columns(0, linear->in);
+      }
+    }
+  }
+}
+
+void Decoder::initialize(Stream& stream) {
+  weights_.clear(stream);
+  const RopeTable table = make_rope_table(config_, options_.max_positions);
+  stream.copy_to_device(rope_.cos, table.cos.data());
+  stream.copy_to_device(rope_.sin, table.sin.data());
+}
+
+void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {
+  PRIMUS_CHECK(batch.tokens() <= options_.max_tokens, batch.tokens(), options_.max_tokens);
+  PRIMUS_CHECK(batch.max_seqlen <= options_.max_positions, batch.max_seqlen, options_.max_positions);
+  const Tensor delta = delta_.slice(0, batch.tokens());
+  Tensor previous_mid;
+  resident_ = nullptr;
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    const LayerActivations activations = activations_of(i, batch);
+    const Layer& layer = layers_[static_cast<std::size_t>(i)];
+    if (i == 0) {
+      ops::embedding_forward(pass.stream, {.ids = batch.ids, .table = weights_.embedding, .out = activations.x});
+      layer.norm_input(pass, activations);
+    } else {
+      layer.add_and_norm_input(pass, previous_mid, delta, activations);
+    }
+    layer.attention_half(pass, batch, rope_, attend, delta, activations);
+    layer.mlp_half(pass, activations);
+    layer.mlp_output(pass, activations, delta);
+    previous_mid = activations.mid;
+    resident_ = span_of(i);
+  }
+}
+
+void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span) {
+  const Tensor delta = delta_.slice(0, batch.tokens());
+  Tensor previous_mid;
+  for (std::int64_t i = span.begin; i < span.end; ++i) {
+    const LayerActivations activations = activations_of(i, batch);
+    const Layer& layer = layers_[static_cast<std::size_t>(i)];
+    if (i == span.begin) {
+      layer.norm_input(pass, activations);
+    } else {
+      layer.add_and_norm_input(pass, previous_mid, delta, activations);
+    }
+    layer.attention_half(pass, batch, rope_, attend, delta, activations);
+    layer.mlp_half(pass, activations);
+    // what the span's last layer puts out is known already: the layer above has used it
+    if (i + 1 < span.end) layer.mlp_output(pass, activations, delta);
+    previous_mid = activations.mid;
+  }
+  // the last layer's down projection did not run: its adapter's u is still to be made
+  weights_.layers[static_cast<std::size_t>(span.end - 1)].down.adapt(pass,
+                                                                     activations_of(span.end - 1, batch).activation);
+}
+
+void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {
+  const BackwardBuffers buffers = backward_.first(batch.tokens());
+  for (std::int64_t i = config_.num_hidden_layers - 1; i >= 0; --i) {
+    const LayerActivations activations = activations_of(i, batch);
+    const Layer& layer = layers_[static_cast<std::size_t>(i)];
+    const RecomputeSpan* span = span_of(i);
+    if (span == nullptr) {
+      layer.restore(pass, options_.recompute.keeps, attend, activations);
+    } else if (i + 1 == span->end && span != resident_) {
+      recompute(pass, batch, attend, *span);
+    }
+    layer.backward(pass, batch, rope_, activations, buffers);
+  }
+}
+
+void Decoder::forward_backward(const Pass& pass, const Batch& batch, float scale, const Tensor& state) {
+  const Attend attend = attend_over(config_, batch);
+  forward_layers(pass, batch, attend);
+  const Tensor d_x = backward_.d_x.slice(0, batch.tokens());
+  head_.forward_backward(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), scale, state, d_x);
+  backward_layers(pass, batch, attend);
+  if (weights_.d_embedding) {
+    ops::embedding_backward(pass.stream, {.ids = batch.ids, .d_out = d_x, .d_table = weights_.d_embedding});
+  }
+}
+
+void Decoder::evaluate(const Pass& pass, const Batch& batch, const Tensor& state) {
+  forward_layers(pass, batch, attend_over(config_, batch));
+  head_.evaluate(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), state);
+}
+
+Tensor Decoder::logits(const Pass& pass, const Batch& batch, const Tensor& rows, const Attend& attend) {
+  forward_layers(pass, batch, attend);
+  return head_.logits(pass, rows, mid_of_last(batch), delta_.slice(0, batch.tokens()));
+}
+
+}  // namespace primus::model

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <vector>
+
+#include "model/batch.h"
+#include "model/config.h"
+#include "model/layer.h"
+#include "model/loss_head.h"
+#include "model/options.h"
+#include "model/weights.h"
+#include "tensor/arena.h"
+
+namespace primus::model {
+
+/// A decoder-only language model with explicit forward and backward passes. The constructor takes all its memory from
+/// the arena and touches none of it, so that it also runs over a measuring arena.
+class Decoder {
+ public:
+  Decoder(const ModelConfig& config, const DecoderOptions& options, Arena& arena);
+  Decoder(const Decoder&) = delete;  // layers point into it
+  Decoder& operator=(const Decoder&) = delete;
+
+  /// Clears what loading does not write and uploads the rope tables. Once, before weights are loaded.
+  void initialize(Stream& stream);
+
+  const ModelConfig& config() const { return config_; }
+  const DecoderOptions& options() const { return options_; }
+  ParameterRegistry& parameters() { return weights_.registry; }
+  const ParameterRegistry& parameters() const { return weights_.registry; }
+  const FlatBuffers& flat() const { return weights_.flat; }
+
+  /// One micro-batch of training: state.loss_sum += Σ losses; gradients += ∂(Σ losses · scale · loss_scale).
+  void forward_backward(const Pass& pass, const Batch& batch, float scale, const Tensor& state);
+
+  /// state.loss_sum += Σ losses of the micro-batch's trained tokens.
+  void evaluate(const Pass& pass, const Batch& batch, const Tensor& state);
+
+  /// Logits (n, vocab) f32 after the tokens `rows` (n) i32; n at most max_logit_rows(). Valid until the next pass.
+  Tensor logits(const Pass& pass, const Batch& batch, const Tensor& rows, const Attend& attend);
+  std::int64_t max_logit_rows() const { return head_.chunk_rows(); }
+
+ private:
+  void allocate_activations(Arena& arena);
+  void allocate_backward(Arena& arena);
+
+  /// Layers [begin, end) from activations[begin].x (begin == 0 or recomputed) or from the layer before.
+  void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
+  void backward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
+  void recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span);
+  /// The span that holds the layer, or nullptr.
+  const RecomputeSpan* span_of(std::int64_t layer) const;
+  LayerActivations activations_of(std::int64_t layer, const Batch& batch) const {
+    return activations_[static_cast<std::size_t>(layer)].first(config_, batch.tokens());
+  }
+  Tensor mid_of_last(const Batch& batch) const { return activations_.back().mid.slice(0, batch.tokens()); }
+
+  ModelConfig config_;
+  DecoderOptions options_;
+  Weights weights_;
+  std::vector<Layer> layers_;
+  std::vector<LayerActivations> activations_;
+  BackwardBuffers backward_;
+  Tensor delta_;  // (T, hidden): what the last half-layer adds to the residual stream
+  Rope rope_;
+  LossHead head_;
+  /// The span whose activations are still in the shared buffers, so that it needs no recomputing.
+  const RecomputeSpan* resident_ = nullptr;
+};
+
+}  // namespace primus::model

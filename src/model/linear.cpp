@@ -1,0 +1,66 @@
+#include "model/linear.h"
+
+#include "ops/elementwise.h"
+#include "ops/linear.h"
+#include "ops/rms_norm.h"
+
+namespace primus::model {
+namespace {
+
+/// Projections of a model are fewer than this; micro-batch and projection together name a dropout mask.
+constexpr std::uint64_t kProjections = 1 << 16;
+
+}  // namespace
+
+Tensor Linear::drop(const Pass& pass, const Tensor& x) const {
+  if (!pass.training || dropout == 0.0F) return x;
+  const Tensor target = dropped.slice(0, x.rows());
+  ops::dropout(pass.stream, {.x = x,
+                             .out = target,
+                             .probability = dropout,
+                             .seed = pass.seed,
+                             .stream_id = pass.micro_batch * kProjections + id});
+  return target;
+}
+
+void Linear::adapt(const Pass& pass, const Tensor& input) const {
+  if (rank == 0) return;
+  ops::linear_forward(pass.stream,
+                      {.x = drop(pass, input.columns(0, in)), .weight = a, .y = input.columns(in, in + rank)});
+}
+
+void Linear::forward(const Pass& pass, const Tensor& input, const Tensor& y) const {
+  adapt(pass, input);
+  ops::linear_forward(pass.stream, {.x = input, .weight = weight, .bias = bias, .y = y});
+}
+
+void Linear::backward(const Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& d_input) const {
+  const Tensor x = input.columns(0, in);
+  if (d_weight) ops::linear_backward_weight(pass.stream, {.dy = dy, .x = x, .d_weight = d_weight});
+  if (d_bias) ops::bias_backward(pass.stream, {.dy = dy, .d_bias = d_bias});
+  ops::linear_backward_input(pass.stream, {.dy = dy, .weight = weight, .dx = d_input});
+  if (rank == 0) return;
+
+  const Tensor u = input.columns(in, in + rank);
+  const Tensor du = d_input.columns(in, in + rank);
+  const Tensor dx = d_input.columns(0, in);
+  for (const Adapter& adapter : adapters) {
+    if (!adapter.d_b) continue;
+    ops::linear_backward_weight(pass.stream, {.dy = dy.columns(adapter.row_begin, adapter.row_end),
+                                              .x = u.columns(adapter.column_begin, adapter.column_end),
+                                              .d_weight = adapter.d_b,
+                                              .scale = lora_scale});
+  }
+  if (!pass.training || dropout == 0.0F) {
+    if (d_a) ops::linear_backward_weight(pass.stream, {.dy = du, .x = x, .d_weight = d_a});
+    ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = dx, .accumulate = true});
+    return;
+  }
+  if (d_a) ops::linear_backward_weight(pass.stream, {.dy = du, .x = drop(pass, x), .d_weight = d_a});
+  const Tensor through = dropped.slice(0, x.rows());
+  ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = through});
+  drop(pass, through);
+  ops::add(pass.stream, {.x = dx, .delta = through, .sum = dx});
+}
+
+}  // namespace primus::model

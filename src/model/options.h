@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace primus::model {
+
+/// Low-rank adapters (Hu et al. 2021): y = W·x + (alpha/rank)·B·A·x on the named projections.
+struct LoraOptions {
+  int rank = 32;
+  double alpha = 32.0;
+  double dropout = 0.0;                     // on the adapter's input, as PEFT
+  std::vector<std::string> target_modules;  // of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj
+
+  double scale() const { return alpha / rank; }
+};
+
+/// What a layer keeps of its forward pass for its backward pass. What is not kept is computed again, from what is.
+struct LayerKeeps {
+  bool norms = true;       // the normed inputs of attention and MLP: else two norms
+  bool attention = true;   // the attention output and its statistics: else one attention forward
+  bool gate_up = true;     // the gate and up projections: else one GEMM
+  bool activation = true;  // silu(gate)·up: else one elementwise pass
+};
+
+/// Layers [begin, end) of which only the input of the first one is kept: backward runs them forward again.
+struct RecomputeSpan {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// The recompute policy of a run: spans are disjoint and ascending; layers outside spans follow `keeps`.
+struct RecomputePolicy {
+  std::vector<RecomputeSpan> spans;
+  LayerKeeps keeps;
+};
+
+struct DecoderOptions {
+  DType compute_dtype = DType::kF32;
+
+  /// Gradients, optimizer states and saved activations exist. Without it the model only evaluates and generates.
+  bool train = true;
+  bool train_base = true;  // every parameter of the checkpoint (SFT); else they are frozen
+  std::optional<LoraOptions> lora;
+
+  DType master_dtype = DType::kF32;
+  DType gradient_dtype = DType::kF32;
+  DType exp_avg_dtype = DType::kF32;
+  DType exp_avg_sq_dtype = DType::kF32;
+
+  std::int64_t max_tokens = 0;     // tokens of a micro-batch, filler included
+  std::int64_t max_positions = 0;  // longest document
+  RecomputePolicy recompute;
+
+  /// The loss head works on as many rows at a time as give logits of about this size.
+  std::int64_t logits_bytes = std::int64_t{64} << 20;
+  std::uint64_t seed = 0;  // adapter initialisation and dropout
+};
+
+}  // namespace primus::model
