@@ -1,0 +1,52 @@
+#include "data/assemble.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace primus::data {
+
+void assemble(const TokenSet& set, std::span<const std::uint32_t> rows, MicroBatch& out) {
+  PRIMUS_CHECK(!rows.empty());
+  std::int64_t tokens = 0, trained = 0;
+  for (const std::uint32_t row : rows) {
+    PRIMUS_CHECK(row < set.rows(), row, set.rows());
+    tokens += set.length(row);
+    trained += set.trained_tokens(row);
+  }
+  const std::int64_t filled = (tokens + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple;
+  PRIMUS_CHECK(filled <= std::numeric_limits<std::int32_t>::max(), filled);
+
+  out.real_tokens = tokens;
+  out.max_seqlen = filled - tokens;
+  out.ids.resize(static_cast<std::size_t>(filled));
+  out.positions.resize(static_cast<std::size_t>(filled));
+  out.cu_seqlens.clear();
+  out.cu_seqlens.reserve(rows.size() + 2);
+  out.trained_rows.clear();
+  out.trained_rows.reserve(static_cast<std::size_t>(trained));
+  out.targets.clear();
+  out.targets.reserve(static_cast<std::size_t>(trained));
+
+  std::int64_t begin = 0;
+  out.cu_seqlens.push_back(0);
+  for (const std::uint32_t row : rows) {
+    const auto ids = set.ids(row);
+    const auto length = static_cast<std::int64_t>(ids.size());
+    std::copy(ids.begin(), ids.end(), out.ids.begin() + begin);
+    std::iota(out.positions.begin() + begin, out.positions.begin() + begin + length, 0);
+    set.append_targets(row, static_cast<std::int32_t>(begin), out.trained_rows, out.targets);
+    begin += length;
+    out.cu_seqlens.push_back(static_cast<std::int32_t>(begin));
+    out.max_seqlen = std::max(out.max_seqlen, length);
+  }
+  if (filled > tokens) {
+    std::fill(out.ids.begin() + begin, out.ids.end(), 0);
+    std::iota(out.positions.begin() + begin, out.positions.end(), 0);
+    out.cu_seqlens.push_back(static_cast<std::int32_t>(filled));
+  }
+}
+
+}  // namespace primus::data
