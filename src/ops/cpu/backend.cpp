@@ -1,0 +1,171 @@
+#include "tensor/backend.h"
+
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include "base/error.h"
+#include "ops/cpu/implementation.h"
+#include "ops/cpu/kernels.h"
+#include "ops/cpu_backend.h"
+
+namespace primus::ops::cpu {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+/// From this size on, memory is mapped: the system hands out pages when they are first touched.
+constexpr std::size_t kMapped = std::size_t{1} << 20;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+/// "MemTotal:       24609020 kB" of /proc/meminfo, in bytes; 0 where there is no such line.
+std::size_t memory_line(const char* name) {
+  std::ifstream file("/proc/meminfo");
+  std::string word;
+  while (file >> word) {
+    if (word == name) {
+      std::size_t kib = 0;
+      file >> kib;
+      return kib * 1024;
+    }
+  }
+  return 0;
+}
+
+int device_count() { return 1; }
+
+std::string describe(int) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line, model = "CPU";
+  while (std::getline(file, line)) {
+    if (line.starts_with("model name")) {
+      const std::size_t colon = line.find(": ");
+      if (colon != std::string::npos) model = line.substr(colon + 2);
+      break;
+    }
+  }
+  const int threads = omp_get_max_threads();
+  return fmt::format("{}, {} {}, {}", model, threads, threads == 1 ? "thread" : "threads",
+                     has_native_bf16() ? "avx512_bf16" : kernels().name);
+}
+
+std::size_t memory_total(int) { return memory_line("MemTotal:"); }
+std::size_t memory_free(int) { return memory_line("MemAvailable:"); }
+
+void* allocate(int, std::size_t bytes) {
+  void* data = nullptr;
+  if (bytes < kMapped) {
+    data = std::aligned_alloc(kAlignment, (bytes + kAlignment) / kAlignment * kAlignment);
+  } else {
+    data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) data = nullptr;
+    // fewer page faults and TLB misses; a wish only
+    if (data != nullptr && bytes >= kHugePage) ::madvise(data, bytes, MADV_HUGEPAGE);
+  }
+  if (data == nullptr) {
+    throw host_lacks("the CPU has not got {} bytes of memory ({} bytes are free): take a smaller batch or model", bytes,
+                     memory_free(0));
+  }
+  return data;
+}
+
+void deallocate(int, void* data, std::size_t bytes) {
+  if (bytes < kMapped) {
+    std::free(data);
+  } else {
+    ::munmap(data, bytes);
+  }
+}
+
+/// Everything has happened when a call returns, so a stream is nothing but an address and an event a moment.
+struct CpuEvent {
+  std::chrono::steady_clock::time_point at;
+};
+int the_stream = 0;
+
+void* create_stream(int) { return &the_stream; }
+void destroy_stream(int, void*) {}
+void synchronize(int, void*) {}
+
+void copy(int, void*, void* target, const void* source, std::size_t bytes) {
+  if (bytes != 0) std::memmove(target, source, bytes);
+}
+void fill_zero(int, void*, void* target, std::size_t bytes) {
+  if (bytes != 0) std::memset(target, 0, bytes);
+}
+
+void* create_event(int) { return new CpuEvent{std::chrono::steady_clock::now()}; }
+void destroy_event(int, void* event) { delete static_cast<CpuEvent*>(event); }
+void record_event(int, void*, void* event) { static_cast<CpuEvent*>(event)->at = std::chrono::steady_clock::now(); }
+void wait_event(int, void*, void*) {}
+double elapsed(int, void* from, void* to) {
+  return std::chrono::duration<double>(static_cast<CpuEvent*>(to)->at - static_cast<CpuEvent*>(from)->at).count();
+}
+
+constexpr Table kTable = {
+    .linear_forward = linear_forward,
+    .linear_backward_input = linear_backward_input,
+    .linear_backward_weight = linear_backward_weight,
+    .bias_backward = bias_backward,
+    .embedding_forward = embedding_forward,
+    .embedding_backward = embedding_backward,
+    .rms_norm_forward = rms_norm_forward,
+    .add_rms_norm_forward = add_rms_norm_forward,
+    .rms_norm_backward = rms_norm_backward,
+    .add = add,
+    .rope_forward = rope_forward,
+    .rope_backward = rope_backward,
+    .attention_forward = attention_forward,
+    .attention_backward = attention_backward,
+    .attention_backward_workspace = attention_backward_workspace,
+    .attention_decode = attention_decode,
+    .swiglu_forward = swiglu_forward,
+    .swiglu_backward = swiglu_backward,
+    .gather_rows = gather_rows,
+    .scatter_rows = scatter_rows,
+    .cross_entropy_forward = cross_entropy_forward,
+    .cross_entropy_forward_backward = cross_entropy_forward_backward,
+    .begin_step = begin_step,
+    .add_loss = add_loss,
+    .add_squared_norm = add_squared_norm,
+    .decide_step = decide_step,
+    .adamw = adamw,
+    .convert = convert,
+    .dropout = dropout,
+};
+
+constexpr Backend kBackend = {
+    .type = DeviceType::kCpu,
+    .device_count = device_count,
+    .describe = describe,
+    .memory_total = memory_total,
+    .memory_free = memory_free,
+    .allocate = allocate,
+    .deallocate = deallocate,
+    .create_stream = create_stream,
+    .destroy_stream = destroy_stream,
+    .synchronize = synchronize,
+    .copy_to_device = copy,
+    .copy_to_host = copy,
+    .copy_on_device = copy,
+    .fill_zero = fill_zero,
+    .create_event = create_event,
+    .destroy_event = destroy_event,
+    .record_event = record_event,
+    .wait_event = wait_event,
+    .elapsed = elapsed,
+    .ops = &kTable,
+};
+
+}  // namespace
+}  // namespace primus::ops::cpu
+
+namespace primus::ops {
+
+void use_cpu_backend() { register_backend(cpu::kBackend); }
+
+}  // namespace primus::ops

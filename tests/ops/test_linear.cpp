@@ -1,0 +1,166 @@
+#include "ops/linear.h"
+#include "support.h"
+
+namespace primus::test {
+namespace {
+
+PRIMUS_OP_TEST(Linear);
+
+struct Shape {
+  std::int64_t m, n, k;
+};
+/// Nothing is a multiple of anything; adapters (narrow n, narrow k); one row; one column.
+constexpr Shape kShapes[] = {{7, 13, 11}, {64, 96, 32}, {33, 5, 129}, {1, 17, 65}, {19, 1, 3}, {130, 67, 200}};
+
+/// Σ_k a·b and Σ_k |a·b|.
+struct Product {
+  Matrix value, magnitude;
+};
+
+/// a(i, k) · b(j, k), summed over k
+Product times_transposed(const Matrix& a, const Matrix& b) {
+  Product product{Matrix(a.rows, b.rows), Matrix(a.rows, b.rows)};
+  for (std::int64_t i = 0; i < a.rows; ++i) {
+    for (std::int64_t j = 0; j < b.rows; ++j) {
+      for (std::int64_t k = 0; k < a.columns; ++k) {
+        product.value(i, j) += a(i, k) * b(j, k);
+        product.magnitude(i, j) += std::fabs(a(i, k) * b(j, k));
+      }
+    }
+  }
+  return product;
+}
+
+Matrix transposed(const Matrix& x) {
+  Matrix flipped(x.columns, x.rows);
+  for (std::int64_t i = 0; i < x.rows; ++i) {
+    for (std::int64_t j = 0; j < x.columns; ++j) flipped(j, i) = x(i, j);
+  }
+  return flipped;
+}
+
+/// A sum of `terms` products in f32, in any order, errs by at most terms · 2^-24 · Σ|a·b| (Higham, Accuracy and
+/// Stability of Numerical Algorithms, 3.1), then the result is rounded once more.
+Bound bound_of(const Product& product, std::int64_t terms, DType result) {
+  return [&product, terms, result](std::int64_t i, std::int64_t j) {
+    return static_cast<double>(terms + 2) * kF32 * product.magnitude(i, j) +
+           1.01 * unit_roundoff(result) * std::fabs(product.value(i, j)) + smallest_normal(result) * kF32;
+  };
+}
+
+TEST_P(Linear, Forward) {
+  for (const auto& [m, n, k] : kShapes) {
+    for (const bool with_bias : {false, true}) {
+      for (const DType result : {dtype(), DType::kF32}) {
+        const Matrix x = random_matrix(m, k, dtype(), 1), w = random_matrix(n, k, dtype(), 2),
+                     bias = random_matrix(1, n, dtype(), 3);
+        const DeviceData x_data = matrix(x, 5), w_data = matrix(w, 3), bias_data = vector(bias),
+                         y(stream(), result, filled(m, n, -1.0), 7);
+        ops::linear_forward(stream(), {x_data, w_data, with_bias ? bias_data.tensor() : Tensor(), y});
+        Product expected = times_transposed(x, w);
+        for (std::int64_t i = 0; with_bias && i < m; ++i) {
+          for (std::int64_t j = 0; j < n; ++j) {
+            expected.value(i, j) += bias(0, j);
+            expected.magnitude(i, j) += std::fabs(bias(0, j));
+          }
+        }
+        expect_near(y.download(), expected.value, bound_of(expected, k + 1, result),
+                    fmt::format("y, m {} n {} k {} bias {}", m, n, k, with_bias));
+      }
+    }
+  }
+}
+
+TEST_P(Linear, BackwardInput) {
+  for (const auto& [m, n, k] : kShapes) {
+    for (const bool accumulate : {false, true}) {
+      const Matrix dy = random_matrix(m, n, dtype(), 1), w = random_matrix(n, k, dtype(), 2),
+                   before = random_matrix(m, k, dtype(), 3);
+      const DeviceData dy_data = matrix(dy, 2), w_data = matrix(w, 1), dx = matrix(before, 4);
+      ops::linear_backward_input(stream(), {dy_data, w_data, dx, accumulate});
+      Product expected = times_transposed(dy, transposed(w));
+      for (std::size_t i = 0; accumulate && i < before.values.size(); ++i) {
+        expected.value.values[i] += before.values[i];
+        expected.magnitude.values[i] += std::fabs(before.values[i]);
+      }
+      expect_near(dx.download(), expected.value, bound_of(expected, n + 1, dtype()),
+                  fmt::format("dx, m {} n {} k {} accumulate {}", m, n, k, accumulate));
+    }
+  }
+}
+
+TEST_P(Linear, BackwardWeightAddsUp) {
+  for (const auto& [m, n, k] : kShapes) {
+    for (const DType target : {DType::kF32, DType::kBF16}) {
+      for (const float scale : {1.0F, 0.25F}) {
+        const Matrix dy = random_matrix(m, n, dtype(), 1), x = random_matrix(m, k, dtype(), 2),
+                     before = random_matrix(n, k, target, 3);
+        const DeviceData dy_data = matrix(dy, 2), x_data = matrix(x, 1), dw(stream(), target, before, 3);
+        ops::linear_backward_weight(stream(), {dy_data, x_data, dw, scale});
+        Product expected = times_transposed(transposed(dy), transposed(x));
+        for (std::size_t i = 0; i < before.values.size(); ++i) {
+          expected.value.values[i] = before.values[i] + static_cast<double>(scale) * expected.value.values[i];
+          expected.magnitude.values[i] += std::fabs(before.values[i]);
+        }
+        expect_near(dw.download(), expected.value, bound_of(expected, m + 2, target),
+                    fmt::format("dW, m {} n {} k {} scale {}", m, n, k, scale));
+      }
+    }
+  }
+}
+
+TEST_P(Linear, BiasBackwardAddsUp) {
+  for (const std::int64_t rows : {1, 63, 64, 200}) {
+    for (const DType target : {DType::kF32, DType::kBF16}) {
+      const Matrix dy = random_matrix(rows, 37, dtype(), 1), before = random_matrix(1, 37, target, 2);
+      const DeviceData dy_data = matrix(dy, 3), d_bias = DeviceData::vector(stream(), target, before);
+      ops::bias_backward(stream(), {dy_data, d_bias});
+      Product expected{before, filled(1, 37, 0.0)};
+      for (std::int64_t j = 0; j < 37; ++j) {
+        expected.magnitude(0, j) = std::fabs(before(0, j));
+        for (std::int64_t t = 0; t < rows; ++t) {
+          expected.value(0, j) += dy(t, j);
+          expected.magnitude(0, j) += std::fabs(dy(t, j));
+        }
+      }
+      expect_near(d_bias.download(), expected.value, bound_of(expected, rows, target), "d_bias");
+    }
+  }
+}
+
+TEST_P(Linear, NoRows) {
+  const DeviceData x = matrix(Matrix(0, 8)), w = matrix(random_matrix(4, 8, dtype(), 1)), y = matrix(Matrix(0, 4)),
+                   dw(stream(), DType::kF32, filled(4, 8, 2.0)),
+                   d_bias = DeviceData::vector(stream(), DType::kF32, filled(1, 4, 3.0));
+  ops::linear_forward(stream(), {x, w, {}, y});
+  ops::linear_backward_input(stream(), {y, w, x, false});
+  ops::linear_backward_weight(stream(), {y, x, dw});
+  ops::bias_backward(stream(), {y, d_bias});
+  EXPECT_EQ(dw.download().values, filled(4, 8, 2.0).values);
+  EXPECT_EQ(d_bias.download().values, filled(1, 4, 3.0).values);
+}
+
+TEST_P(Linear, SameForAnyThreads) {
+  const Matrix dy = random_matrix(150, 70, dtype(), 1), x = random_matrix(150, 90, dtype(), 2);
+  const DeviceData dy_data = matrix(dy), x_data = matrix(x);
+  expect_same_for_any_threads([&] {
+    const DeviceData dw(stream(), DType::kF32, filled(70, 90, 0.5));
+    ops::linear_backward_weight(stream(), {dy_data, x_data, dw});
+    return dw.download_bytes();
+  });
+  expect_same_for_any_threads([&] {
+    const DeviceData d_bias = DeviceData::vector(stream(), DType::kF32, filled(1, 70, 0.5));
+    ops::bias_backward(stream(), {dy_data, d_bias});
+    return d_bias.download_bytes();
+  });
+}
+
+TEST_P(Linear, WrongShapesAreBugs) {
+  const DeviceData x = matrix(filled(3, 8, 1.0)), w = matrix(filled(4, 7, 1.0)), y = matrix(filled(3, 4, 1.0));
+  EXPECT_THROW(ops::linear_forward(stream(), {x, w, {}, y}), BugError);
+  const DeviceData other(stream(), dtype() == DType::kF32 ? DType::kBF16 : DType::kF32, filled(4, 8, 1.0));
+  EXPECT_THROW(ops::linear_forward(stream(), {x, other, {}, y}), BugError);
+}
+
+}  // namespace
+}  // namespace primus::test
