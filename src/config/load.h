@@ -30,7 +30,7 @@ enum class Layer { kDefault, kModelPreset, kModulePreset, kRunFile, kCommandLine
 
 /// Where one value came from.
 struct Provenance {
-  std::string key;    // dotted, e.g. dataset.path
+  std::string key;  // dotted, e.g. dataset.path
   Layer layer = Layer::kDefault;
   std::string where;  // file:line:column, --key, or empty for a default
   bool null = false;  // the layer said `null`, so the value is the key's default

@@ -24,7 +24,7 @@ struct DatasetConfig {
   std::vector<double> weights;               // one a path; empty: every source once
   std::vector<std::string> validation_path;  // empty: none
   double validation_fraction = 0.0;          // in [0, 1): share of rows held out by seed
-  std::string format;                        // empty: found per file; else messages, conversations, prompt_completion, …
+  std::string format;  // empty: found per file; else messages, conversations, prompt_completion, …
   std::map<std::string, std::string> columns;  // our name -> the file's name, e.g. prompt: question
   LossMode loss_mode = LossMode::kDefault;
   std::string chat_template;  // empty: the checkpoint's; else a file or the name of a built-in one
@@ -106,8 +106,8 @@ struct RunConfig {
   std::uint64_t seed = 5678;
 
   // saving
-  std::string save;  // resolved: <run directory>/checkpoints unless set
-  std::string load;  // empty: auto-resume from `save`
+  std::string save;        // resolved: <run directory>/checkpoints unless set
+  std::string load;        // empty: auto-resume from `save`
   int most_recent_k = -1;  // -1: keep all
   bool export_hf = true;
 
