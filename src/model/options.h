@@ -44,7 +44,8 @@ struct DecoderOptions {
 
   /// Gradients, optimizer states and saved activations exist. Without it the model only evaluates and generates.
   bool train = true;
-  bool train_base = true;  // every parameter of the checkpoint (SFT); else they are frozen
+  /// Every parameter of the checkpoint is trainable (SFT): it has a master in the flat buffers. Else they are frozen.
+  bool train_base = true;
   std::optional<LoraOptions> lora;
 
   DType master_dtype = DType::kF32;

@@ -82,7 +82,7 @@ class Builder {
     weights_.layers.push_back(std::move(layer));
   }
 
-  bool trains_base() const { return options_.train && options_.train_base; }
+  bool trains_base() const { return options_.train_base; }
 
   std::int64_t take_flat(SegmentIndex segment, std::int64_t elements) {
     const std::int64_t offset = next_[segment];

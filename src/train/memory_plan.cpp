@@ -1,0 +1,55 @@
+#include "train/memory_plan.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "ops/step_state.h"
+#include "tensor/backend.h"
+
+namespace primus::train {
+
+std::string format_bytes(std::size_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (value >= 0x1p30) return fmt::format("{:.2f} GiB", value / 0x1p30);
+  if (value >= 0x1p20) return fmt::format("{:.1f} MiB", value / 0x1p20);
+  return fmt::format("{:.1f} KiB", value / 0x1p10);
+}
+
+DeviceMemory::DeviceMemory(const model::ModelConfig& config, const model::DecoderOptions& options, Arena& arena)
+    : decoder(config, options, arena),
+      batch(arena, options.max_tokens),
+      state(arena.vector(MemoryKind::kOptimizer, "step state", DType::kU8, sizeof(ops::StepState))),
+      state_read(arena.matrix(MemoryKind::kOptimizer, "step state, read back", DType::kU8, 2, sizeof(ops::StepState))) {
+}
+
+std::string MemoryPlan::summary() const {
+  std::string text;
+  for (const auto& [kind, bytes] : by_kind) {
+    if (bytes > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name_of(kind), format_bytes(bytes));
+  }
+  return fmt::format("{}: {} in all", text, format_bytes(total));
+}
+
+MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOptions& options, Device device) {
+  Arena arena = Arena::measuring(device);
+  const DeviceMemory memory(config, options, arena);
+  MemoryPlan plan{.total = arena.peak(), .by_kind = arena.peak_by_kind(), .largest = arena.entries()};
+  std::stable_sort(plan.largest.begin(), plan.largest.end(),
+                   [](const Arena::Entry& a, const Arena::Entry& b) { return a.bytes > b.bytes; });
+  plan.largest.resize(std::min<std::size_t>(plan.largest.size(), 10));
+  return plan;
+}
+
+void require_fit(const MemoryPlan& plan, Device device) {
+  const std::size_t free = backend(device.type).memory_free(device.index);
+  if (plan.total <= free) return;
+  const Arena::Entry& largest = plan.largest.front();
+  throw bad_input(
+      "this run needs {} of memory and the {} has {} free ({}; the largest single item is {} with {}). Make it smaller "
+      "with "
+      "recompute_granularity: full, a smaller micro_batch_size or seq_length, or peft: lora",
+      format_bytes(plan.total), name_of(device.type), format_bytes(free), plan.summary(), largest.name,
+      format_bytes(largest.bytes));
+}
+
+}  // namespace primus::train

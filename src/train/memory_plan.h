@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "model/batch.h"
+#include "model/decoder.h"
+#include "tensor/arena.h"
+
+namespace primus::train {
+
+/// Everything of a run that lives in device memory, in the order in which it is taken. The same constructor plans (over
+/// a measuring arena) and allocates.
+struct DeviceMemory {
+  DeviceMemory(const model::ModelConfig& config, const model::DecoderOptions& options, Arena& arena);
+
+  model::Decoder decoder;
+  model::BatchBuffers batch;
+  Tensor state;       // ops::StepState
+  Tensor state_read;  // two copies of it, on their way to the host
+};
+
+/// Bytes by kind, and the largest items.
+struct MemoryPlan {
+  std::size_t total = 0;
+  std::map<MemoryKind, std::size_t> by_kind;
+  std::vector<Arena::Entry> largest;  // at most ten, largest first
+
+  /// "weights 256.6 MiB, gradients …: 1.2 GiB in all"
+  std::string summary() const;
+};
+
+MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOptions& options, Device device);
+
+/// Throws Error (kBadInput) when the device has less memory free than the plan needs, saying what takes most and which
+/// settings would make it smaller.
+void require_fit(const MemoryPlan& plan, Device device);
+
+/// "1.2 GiB", "256.6 MiB"
+std::string format_bytes(std::size_t bytes);
+
+}  // namespace primus::train
