@@ -61,7 +61,7 @@ std::string state_name(std::int64_t iteration);
 std::filesystem::path save_checkpoint(const std::filesystem::path& directory, const TrainingState& state,
                                       const model::ParameterRegistry& registry, Stream& stream);
 
-/// The newest complete state: the one that `latest` names, or else the one of the highest iteration. Broken ones are
+/// The newest complete state: the one that `latest` names, or else the one before it. Broken ones are
 /// passed over with a warning that names what is wrong. nullopt when there is none.
 std::optional<std::filesystem::path> find_latest(const std::filesystem::path& directory);
 
