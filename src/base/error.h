@@ -23,8 +23,8 @@ enum class ExitCode : int {
 /// `main` prints it as one paragraph and exits with `code()`.
 class Error : public std::runtime_error {
  public:
-  explicit Error(std::string message, ExitCode code = ExitCode::kBadInput)
-      : std::runtime_error(std::move(message)), code_(code) {}
+  explicit Error(const std::string& message, ExitCode code = ExitCode::kBadInput)
+      : std::runtime_error(message), code_(code) {}
 
   ExitCode code() const { return code_; }
 

@@ -79,7 +79,7 @@ TEST(Philox, BelowReachesEveryValueAndNoOther) {
     ++counts[value];
   }
   // binomial with n p = 10,000: standard deviation 93
-  for (const int count : counts) EXPECT_NEAR(count, kCount / static_cast<int>(kBound), 5 * 93);
+  for (const int count : counts) EXPECT_NEAR(count, static_cast<double>(kCount) / kBound, 5 * 93);
   EXPECT_EQ(random.below(0, 1), 0U);
 }
 
@@ -115,7 +115,7 @@ TEST(Permutation, PutsEveryNumberEverywhereEquallyOften) {
   }
   // binomial with n p = 4,000, p = 1/5: standard deviation 57
   for (const auto& row : counts) {
-    for (const int count : row) EXPECT_NEAR(count, kRounds / static_cast<int>(kSize), 5 * 57);
+    for (const int count : row) EXPECT_NEAR(count, static_cast<double>(kRounds) / kSize, 5 * 57);
   }
 }
 

@@ -97,15 +97,15 @@ TEST_F(MetricsFileTest, ResumeKeepsTheValidationOfItsIteration) {
     file.write(example_step(2));
   }
   const std::string before = read_text(path_);
-  MetricsFile(path_, 2);
+  const MetricsFile at_its_end(path_, 2);
   EXPECT_EQ(read_text(path_), before);
-  MetricsFile(path_, 1);
+  const MetricsFile earlier(path_, 1);
   EXPECT_EQ(iterations(), (Iterations{1, 1}));
 }
 
 TEST_F(MetricsFileTest, ARunFromTheStartBeginsEmpty) {
   write_text(path_, MetricsFile::row(example_step(1)) + "\n");
-  MetricsFile(path_, 0);
+  const MetricsFile file(path_, 0);
   EXPECT_EQ(read_text(path_), "");
 }
 
@@ -128,7 +128,7 @@ TEST_F(MetricsFileTest, DropsWhatAPowerCutLeaves) {
   testing::internal::CaptureStderr();
   write_text(path_, MetricsFile::row(example_step(1)) + "\n" + std::string(100, '\0') + "\n" + "{\"iteration\":}\n" +
                         MetricsFile::row(example_step(3)) + "\n" + std::string(50, '\0'));
-  MetricsFile(path_, 9);
+  const MetricsFile file(path_, 9);
   EXPECT_EQ(iterations(), (Iterations{1, 3}));
   EXPECT_NE(testing::internal::GetCapturedStderr().find("dropped 3 unfinished lines\n"), std::string::npos);
 }
