@@ -18,6 +18,7 @@ void adamw(Stream& stream, const AdamW& args) {
   }
   check_vector(args.state, sizeof(StepState), DType::kU8);
   if (size == 0) return;
+  const Observed observed(stream, WorkKind::kOptimizer, "adamw");
   stream.backend().ops->adamw(stream, args);
 }
 

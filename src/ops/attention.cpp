@@ -36,6 +36,7 @@ void attention_forward(Stream& stream, const AttentionForward& args) {
   check_matrix(args.out, args.q.rows(), args.q.columns(), args.q.dtype());
   if (args.lse) check_matrix(args.lse, args.shape.heads, args.q.rows(), DType::kF32);
   if (args.q.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kAttention, "attention_forward");
   stream.backend().ops->attention_forward(stream, args);
 }
 
@@ -55,6 +56,7 @@ void attention_backward(Stream& stream, const AttentionBackward& args) {
   const std::size_t needed = attention_backward_workspace(stream.device(), args.shape, q.rows());
   PRIMUS_CHECK(args.workspace.bytes() >= needed, args.workspace.bytes(), needed);
   if (q.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kAttention, "attention_backward");
   stream.backend().ops->attention_backward(stream, args);
 }
 
@@ -70,6 +72,7 @@ void attention_decode(Stream& stream, const AttentionDecode& args) {
   check_vector(args.lengths, args.q.rows(), DType::kI32);
   check_matrix(args.out, args.q.rows(), args.q.columns(), args.q.dtype());
   if (args.q.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kAttention, "attention_decode");
   stream.backend().ops->attention_decode(stream, args);
 }
 

@@ -12,6 +12,7 @@ void convert(Stream& stream, const Convert& args) {
   PRIMUS_CHECK(in.rank() == out.rank() && in.rows() == out.rows() && in.columns() == out.columns(), in.describe(),
                out.describe());
   if (in.numel() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "convert");
   stream.backend().ops->convert(stream, args);
 }
 
@@ -21,6 +22,7 @@ void dropout(Stream& stream, const Dropout& args) {
   check_matrix(args.out, args.x.rows(), args.x.columns(), args.x.dtype());
   PRIMUS_CHECK(args.probability >= 0.0F && args.probability < 1.0F, args.probability);
   if (args.x.numel() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "dropout");
   stream.backend().ops->dropout(stream, args);
 }
 

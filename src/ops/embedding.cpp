@@ -12,6 +12,7 @@ void embedding_forward(Stream& stream, const EmbeddingForward& args) {
   check_vector(ids, ids.columns(), DType::kI32);
   check_matrix(out, ids.columns(), table.columns(), table.dtype());
   if (out.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "embedding_forward");
   stream.backend().ops->embedding_forward(stream, args);
 }
 
@@ -23,6 +24,7 @@ void embedding_backward(Stream& stream, const EmbeddingBackward& args) {
   check_matrix(d_table, d_table.rows(), d_out.columns(), d_table.dtype());
   PRIMUS_CHECK(is_state_type(d_table.dtype()), d_table.describe());
   if (d_out.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "embedding_backward");
   stream.backend().ops->embedding_backward(stream, args);
 }
 

@@ -14,6 +14,7 @@ void linear_forward(Stream& stream, const LinearForward& args) {
   check_matrix(y, x.rows(), weight.rows(), y.dtype());
   PRIMUS_CHECK(y.dtype() == x.dtype() || y.dtype() == DType::kF32, y.describe(), x.describe());
   if (x.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kGemm, "linear_forward");
   stream.backend().ops->linear_forward(stream, args);
 }
 
@@ -25,6 +26,7 @@ void linear_backward_input(Stream& stream, const LinearBackwardInput& args) {
   check_matrix(dx, dy.rows(), weight.columns(), dx.dtype());
   PRIMUS_CHECK(dx.dtype() == dy.dtype() || dx.dtype() == DType::kF32, dx.describe(), dy.describe());
   if (dy.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kGemm, "linear_backward_input");
   stream.backend().ops->linear_backward_input(stream, args);
 }
 
@@ -36,6 +38,7 @@ void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args) {
   check_matrix(d_weight, dy.columns(), x.columns(), d_weight.dtype());
   PRIMUS_CHECK(is_state_type(d_weight.dtype()), d_weight.describe());
   if (dy.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kGemm, "linear_backward_weight");
   stream.backend().ops->linear_backward_weight(stream, args);
 }
 
@@ -45,6 +48,7 @@ void bias_backward(Stream& stream, const BiasBackward& args) {
   PRIMUS_CHECK(!args.d_bias.empty(), args.d_bias.describe());
   check_gradient_or_empty(args.d_bias, args.dy.columns());
   if (args.dy.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "bias_backward");
   stream.backend().ops->bias_backward(stream, args);
 }
 

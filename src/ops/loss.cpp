@@ -21,6 +21,7 @@ void gather_rows(Stream& stream, const GatherRows& args) {
   check_vector(index, index.columns(), DType::kI32);
   check_matrix(out, index.columns(), x.columns(), x.dtype());
   if (out.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "gather_rows");
   stream.backend().ops->gather_rows(stream, args);
 }
 
@@ -31,6 +32,7 @@ void scatter_rows(Stream& stream, const ScatterRows& args) {
   check_vector(index, index.columns(), DType::kI32);
   check_matrix(x, index.columns(), out.columns(), out.dtype());
   if (out.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "scatter_rows");
   stream.backend().ops->scatter_rows(stream, args);
 }
 
@@ -38,6 +40,7 @@ void cross_entropy_forward(Stream& stream, const CrossEntropyForward& args) {
   check_on_device(stream, args.logits, args.targets, args.loss);
   check_logits(args.logits, args.targets, args.loss);
   if (args.logits.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "cross_entropy_forward");
   stream.backend().ops->cross_entropy_forward(stream, args);
 }
 
@@ -53,6 +56,7 @@ void cross_entropy_forward_backward(Stream& stream, const CrossEntropyForwardBac
   PRIMUS_CHECK(logits.dtype() == d_logits.dtype() || logits.data() != d_logits.data(), logits.describe(),
                d_logits.describe());
   if (logits.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "cross_entropy_forward_backward");
   stream.backend().ops->cross_entropy_forward_backward(stream, args);
 }
 

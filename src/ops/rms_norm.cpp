@@ -13,6 +13,7 @@ void rms_norm_forward(Stream& stream, const RmsNormForward& args) {
   check_matrix(args.y, x.rows(), x.columns(), x.dtype());
   check_vector_or_empty(args.rstd, x.rows(), DType::kF32);
   if (x.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "rms_norm_forward");
   stream.backend().ops->rms_norm_forward(stream, args);
 }
 
@@ -26,6 +27,7 @@ void add_rms_norm_forward(Stream& stream, const AddRmsNormForward& args) {
   check_matrix(args.y, x.rows(), x.columns(), x.dtype());
   check_vector_or_empty(args.rstd, x.rows(), DType::kF32);
   if (x.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "add_rms_norm_forward");
   stream.backend().ops->add_rms_norm_forward(stream, args);
 }
 
@@ -40,6 +42,7 @@ void rms_norm_backward(Stream& stream, const RmsNormBackward& args) {
   check_matrix(args.dx, x.rows(), x.columns(), x.dtype());
   check_gradient_or_empty(args.d_weight, x.columns());
   if (x.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "rms_norm_backward");
   stream.backend().ops->rms_norm_backward(stream, args);
 }
 
@@ -50,6 +53,7 @@ void add(Stream& stream, const Add& args) {
   check_matrix(args.delta, x.rows(), x.columns(), x.dtype());
   check_matrix(args.sum, x.rows(), x.columns(), x.dtype());
   if (x.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "add");
   stream.backend().ops->add(stream, args);
 }
 

@@ -34,6 +34,7 @@ void rope_forward(Stream& stream, const RopeForward& args) {
   check_matrix(args.k_out, k.rows(), k.columns(), k.dtype());
   if (args.rstd) check_matrix(args.rstd, q.rows(), (q.columns() + k.columns()) / args.head_dim, DType::kF32);
   if (q.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "rope_forward");
   stream.backend().ops->rope_forward(stream, args);
 }
 
@@ -58,6 +59,7 @@ void rope_backward(Stream& stream, const RopeBackward& args) {
   PRIMUS_CHECK(!args.q_weight.empty() || (args.d_q_weight.empty() && args.d_k_weight.empty()),
                args.d_q_weight.describe(), args.d_k_weight.describe());
   if (d_q_out.rows() == 0) return;
+  const Observed observed(stream, WorkKind::kElementwise, "rope_backward");
   stream.backend().ops->rope_backward(stream, args);
 }
 

@@ -15,6 +15,7 @@ void check_state(const Stream& stream, const Tensor& state) {
 
 void begin_step(Stream& stream, const Tensor& state) {
   check_state(stream, state);
+  const Observed observed(stream, WorkKind::kOptimizer, "begin_step");
   stream.backend().ops->begin_step(stream, state);
 }
 
@@ -22,6 +23,7 @@ void add_loss(Stream& stream, const Tensor& loss, const Tensor& state) {
   check_state(stream, state);
   check_on_device(stream, loss);
   check_vector(loss, loss.columns(), DType::kF32);
+  const Observed observed(stream, WorkKind::kElementwise, "add_loss");
   stream.backend().ops->add_loss(stream, loss, state);
 }
 
@@ -29,6 +31,7 @@ void add_squared_norm(Stream& stream, const Tensor& grads, const Tensor& state) 
   check_state(stream, state);
   check_on_device(stream, grads);
   PRIMUS_CHECK(is_state_type(grads.dtype()) && grads.is_contiguous(), grads.describe(), grads.row_stride());
+  const Observed observed(stream, WorkKind::kOptimizer, "add_squared_norm");
   stream.backend().ops->add_squared_norm(stream, grads, state);
 }
 
@@ -36,6 +39,7 @@ void decide_step(Stream& stream, const DecideStep& args) {
   check_state(stream, args.state);
   PRIMUS_CHECK(args.clip_grad >= 0.0, args.clip_grad);
   PRIMUS_CHECK(args.growth_interval > 0, args.growth_interval);
+  const Observed observed(stream, WorkKind::kOptimizer, "decide_step");
   stream.backend().ops->decide_step(stream, args);
 }
 

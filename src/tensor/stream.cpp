@@ -14,12 +14,14 @@ Stream::~Stream() {
 Stream::Stream(Stream&& other) noexcept
     : device_(other.device_),
       backend_(std::exchange(other.backend_, nullptr)),
-      handle_(std::exchange(other.handle_, nullptr)) {}
+      handle_(std::exchange(other.handle_, nullptr)),
+      observer_(other.observer_) {}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(backend_, other.backend_);
   std::swap(handle_, other.handle_);
+  std::swap(observer_, other.observer_);
   return *this;
 }
 

@@ -1,11 +1,24 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "tensor/backend.h"
 #include "tensor/tensor.h"
 
 namespace primus {
+
+/// What an operation is, for profiles.
+enum class WorkKind : std::uint8_t { kGemm, kAttention, kElementwise, kOptimizer };
+constexpr int kWorkKinds = 4;
+
+/// Told of every operation that is put on a stream. `name` is a literal.
+class StreamObserver {
+ public:
+  virtual ~StreamObserver() = default;
+  virtual void begin(WorkKind kind, const char* name) = 0;
+  virtual void end() = 0;
+};
 
 /// Work on one device, in order. Owns the back end's stream; movable, not copyable.
 class Stream {
@@ -21,6 +34,10 @@ class Stream {
   const Backend& backend() const { return *backend_; }
   void* handle() const { return handle_; }
 
+  /// nullptr (the default): nobody watches.
+  StreamObserver* observer() const { return observer_; }
+  void set_observer(StreamObserver* observer) { observer_ = observer; }
+
   /// Host waits until all work put on the stream is done.
   void synchronize();
 
@@ -35,6 +52,23 @@ class Stream {
   Device device_;
   const Backend* backend_ = nullptr;
   void* handle_ = nullptr;
+  StreamObserver* observer_ = nullptr;
+};
+
+/// Tells the stream's observer, if there is one, of the operation that is put on it while this lives.
+class Observed {
+ public:
+  Observed(Stream& stream, WorkKind kind, const char* name) : observer_(stream.observer()) {
+    if (observer_ != nullptr) observer_->begin(kind, name);
+  }
+  ~Observed() {
+    if (observer_ != nullptr) observer_->end();
+  }
+  Observed(const Observed&) = delete;
+  Observed& operator=(const Observed&) = delete;
+
+ private:
+  StreamObserver* observer_;
 };
 
 /// A point in a stream's work; times between points.
