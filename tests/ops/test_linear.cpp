@@ -44,7 +44,8 @@ Matrix transposed(const Matrix& x) {
 Bound bound_of(const Product& product, std::int64_t terms, DType result) {
   return [&product, terms, result](std::int64_t i, std::int64_t j) {
     return static_cast<double>(terms + 2) * kF32 * product.magnitude(i, j) +
-           1.01 * unit_roundoff(result) * std::fabs(product.value(i, j)) + smallest_normal(result) * kF32;
+           1.01 * unit_roundoff(result) * std::fabs(product.value(i, j)) +
+           smallest_normal(result) * unit_roundoff(result);
   };
 }
 

@@ -1,0 +1,144 @@
+#include <limits>
+
+#include "ops/loss.h"
+#include "support.h"
+
+namespace primus::test {
+namespace {
+
+PRIMUS_OP_TEST(CrossEntropy);
+
+struct Shape {
+  std::int64_t rows, vocabulary;
+};
+constexpr Shape kShapes[] = {{1, 1}, {3, 17}, {21, 5003}, {2, 2048}, {5, 4097}};
+
+struct Expected {
+  Matrix loss, d_logits;
+};
+
+Expected expected_of(const Matrix& logits, const std::vector<std::int32_t>& targets, double scale) {
+  Expected result{Matrix(1, logits.rows), Matrix(logits.rows, logits.columns)};
+  for (std::int64_t i = 0; i < logits.rows; ++i) {
+    double highest = -std::numeric_limits<double>::infinity(), sum = 0.0;
+    for (std::int64_t j = 0; j < logits.columns; ++j) highest = std::max(highest, logits(i, j));
+    for (std::int64_t j = 0; j < logits.columns; ++j) sum += std::exp(logits(i, j) - highest);
+    const double log_sum = highest + std::log(sum);
+    const std::int32_t target = targets[static_cast<std::size_t>(i)];
+    result.loss(0, i) = log_sum - logits(i, target);
+    for (std::int64_t j = 0; j < logits.columns; ++j) {
+      result.d_logits(i, j) = (std::exp(logits(i, j) - log_sum) - (j == target ? 1.0 : 0.0)) * scale;
+    }
+  }
+  return result;
+}
+
+std::vector<std::int32_t> targets_of(const Shape& shape) {
+  std::vector<std::int32_t> targets;
+  for (std::int64_t i = 0; i < shape.rows; ++i) {
+    targets.push_back(static_cast<std::int32_t>((i * 1237 + shape.vocabulary - 1) % shape.vocabulary));
+  }
+  return targets;
+}
+
+ops::StepState state_with_scale(double loss_scale) {
+  ops::StepState state{};
+  state.loss_scale = loss_scale;
+  return state;
+}
+
+/// The log-sum-exp is at most some 30 in size, so its f32 holds it to 30 · 2^-24; the sum inside adds its terms a lane
+/// at a time (terms / 4 roundings at worst, of positive numbers).
+double error_of_log_sum(std::int64_t vocabulary) { return (static_cast<double>(vocabulary) / 4.0 + 64.0) * kF32; }
+
+TEST_P(CrossEntropy, ForwardAndGradientInPlace) {
+  for (const Shape& shape : kShapes) {
+    for (const DType logits_type : {dtype(), DType::kF32}) {
+      const double scale = 1.0 / 64.0, loss_scale = 8.0;
+      const Matrix logits = random_matrix(shape.rows, shape.vocabulary, logits_type, 1, 4.0);
+      const std::vector<std::int32_t> targets = targets_of(shape);
+      const DeviceData logits_data(stream(), logits_type, logits, 3),
+          target_data = DeviceData::integers(stream(), targets),
+          loss = DeviceData::vector(stream(), DType::kF32, filled(1, shape.rows, 9.0)),
+          d_logits = matrix(filled(shape.rows, shape.vocabulary, 9.0), 1),
+          state = DeviceData::step_state(stream(), state_with_scale(loss_scale));
+      const Expected expected = expected_of(logits, targets, scale * loss_scale);
+      const double error = error_of_log_sum(shape.vocabulary);
+      const auto check_loss = [&] {
+        expect_near(
+            loss.download(), expected.loss,
+            [&](std::int64_t, std::int64_t i) { return error + 2.0 * kF32 * std::fabs(expected.loss(0, i)); }, "loss");
+      };
+      const auto check_gradient = [&](const DeviceData& actual) {
+        expect_near(
+            actual.download(), expected.d_logits,
+            [&](std::int64_t i, std::int64_t j) {
+              const bool is_target = j == targets[static_cast<std::size_t>(i)];
+              const double size = std::fabs(expected.d_logits(i, j)) + (is_target ? scale * loss_scale : 0.0);
+              return 2.0 * error * size + 1.01 * unit_roundoff(dtype()) * std::fabs(expected.d_logits(i, j)) +
+                     smallest_normal(dtype()) * 2.0 * unit_roundoff(dtype());
+            },
+            "d_logits");
+      };
+      ops::cross_entropy_forward(stream(), {logits_data, target_data, loss});
+      check_loss();
+      ops::cross_entropy_forward_backward(stream(),
+                                          {logits_data, target_data, loss, static_cast<float>(scale), state, d_logits});
+      check_loss();
+      check_gradient(d_logits);
+      if (logits_type != dtype()) continue;
+      ops::cross_entropy_forward_backward(
+          stream(), {logits_data, target_data, loss, static_cast<float>(scale), state, logits_data});
+      check_loss();
+      check_gradient(logits_data);
+    }
+  }
+}
+
+TEST_P(CrossEntropy, ReferenceGradientIsFiniteDifferences) {
+  const Matrix logits = random_matrix(1, 7, DType::kF32, 1);
+  const Expected expected = expected_of(logits, {2}, 1.0);
+  expect_near(
+      expected.d_logits,
+      finite_differences(logits, [&](const Matrix& at) { return expected_of(at, {2}, 1.0).loss(0, 0); }),
+      [](std::int64_t, std::int64_t) { return 1e-8; }, "d_logits");
+}
+
+TEST_P(CrossEntropy, LargeAndMaskedLogits) {
+  Matrix logits = filled(2, 5000, -std::numeric_limits<double>::infinity());  // masked but for two
+  logits(0, 4321) = rounded(3000.0, dtype());
+  logits(0, 17) = rounded(2990.0, dtype());
+  logits(1, 4999) = -30000.0;
+  logits(1, 0) = -30000.0;
+  const DeviceData data = matrix(logits), targets = DeviceData::integers(stream(), {17, 4999}),
+                   loss = DeviceData::vector(stream(), DType::kF32, filled(1, 2, 9.0));
+  ops::cross_entropy_forward(stream(), {data, targets, loss});
+  const Expected expected = expected_of(logits, {17, 4999}, 1.0);
+  expect_near(
+      loss.download(), expected.loss, [](std::int64_t, std::int64_t) { return 30000.0 * 2.0 * kF32; }, "loss");
+}
+
+TEST_P(CrossEntropy, NanAndInfinityReachTheLoss) {
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    Matrix logits = random_matrix(1, 3000, dtype(), 1);
+    logits(0, 2999) = bad;
+    const DeviceData data = matrix(logits), targets = DeviceData::integers(stream(), {5}),
+                     loss = DeviceData::vector(stream(), DType::kF32, filled(1, 1, 9.0));
+    ops::cross_entropy_forward(stream(), {data, targets, loss});
+    EXPECT_FALSE(std::isfinite(loss.download()(0, 0)));
+  }
+}
+
+TEST_P(CrossEntropy, SameForAnyThreads) {
+  const DeviceData logits = matrix(random_matrix(40, 3001, dtype(), 1)),
+                   targets = DeviceData::integers(stream(), targets_of({40, 3001})),
+                   state = DeviceData::step_state(stream(), state_with_scale(1.0)), d_logits = matrix(Matrix(40, 3001)),
+                   loss = DeviceData::vector(stream(), DType::kF32, filled(1, 40, 9.0));
+  expect_same_for_any_threads([&] {
+    ops::cross_entropy_forward_backward(stream(), {logits, targets, loss, 1.0F, state, d_logits});
+    return d_logits.download_bytes();
+  });
+}
+
+}  // namespace
+}  // namespace primus::test

@@ -1,0 +1,297 @@
+#include <limits>
+
+#include "ops/adamw.h"
+#include "ops/step_state.h"
+#include "support.h"
+
+namespace primus::test {
+namespace {
+
+PRIMUS_OP_TEST(Optimizer);
+
+ops::StepState fresh_state() {
+  ops::StepState state{};
+  state.loss_scale = 1.0;
+  return state;
+}
+
+TEST_P(Optimizer, BeginStepClearsTheSums) {
+  ops::StepState before = fresh_state();
+  before.loss_sum = 3.0;
+  before.grad_sq_sum = 4.0;
+  before.updates = 7;
+  const DeviceData state = DeviceData::step_state(stream(), before);
+  ops::begin_step(stream(), state);
+  EXPECT_EQ(state.download_state().loss_sum, 0.0);
+  EXPECT_EQ(state.download_state().grad_sq_sum, 0.0);
+  EXPECT_EQ(state.download_state().updates, 7);
+}
+
+TEST_P(Optimizer, LossAndNormAddUp) {
+  const DType type = dtype() == DType::kBF16 ? DType::kBF16 : DType::kF32;
+  const Matrix losses = random_matrix(1, 1001, DType::kF32, 1), grads = random_matrix(1, 200003, type, 2);
+  const DeviceData state = DeviceData::step_state(stream(), fresh_state()),
+                   loss_data = DeviceData::vector(stream(), DType::kF32, losses),
+                   grad_data = DeviceData::vector(stream(), type, grads);
+  double loss_sum = 0.0, squares = 0.0;
+  for (const double value : losses.values) loss_sum += value;
+  for (const double value : grads.values) squares += value * value;
+  for (int call = 1; call <= 2; ++call) {
+    ops::add_loss(stream(), loss_data, state);
+    ops::add_squared_norm(stream(), grad_data, state);
+    // sums of at most 2 · 10^5 numbers in double
+    EXPECT_NEAR(state.download_state().loss_sum, call * loss_sum, 1e-11 * 1001);
+    EXPECT_NEAR(state.download_state().grad_sq_sum, call * squares, 1e-11 * squares);
+  }
+  expect_same_for_any_threads([&] {
+    ops::begin_step(stream(), state);
+    ops::add_squared_norm(stream(), grad_data, state);
+    return state.download_bytes();
+  });
+}
+
+TEST_P(Optimizer, DecideClipsAsPyTorch) {
+  ops::StepState before = fresh_state();
+  before.grad_sq_sum = 16.0;
+  const DeviceData state = DeviceData::step_state(stream(), before);
+  ops::decide_step(stream(), {.state = state, .clip_grad = 1.0});
+  ops::StepState after = state.download_state();
+  EXPECT_EQ(after.grad_norm, 4.0);
+  EXPECT_DOUBLE_EQ(after.grad_multiplier, 1.0 / (4.0 + 1e-6));
+  EXPECT_EQ(after.updates, 1);
+  EXPECT_EQ(after.skip, 0);
+  ops::decide_step(stream(), {.state = state, .clip_grad = 5.0});
+  EXPECT_EQ(state.download_state().grad_multiplier, 1.0);
+  ops::decide_step(stream(), {.state = state, .clip_grad = 0.0});
+  EXPECT_EQ(state.download_state().grad_multiplier, 1.0);
+  EXPECT_EQ(state.download_state().updates, 3);
+}
+
+TEST_P(Optimizer, DecideAdaptsTheLossScale) {
+  ops::StepState before = fresh_state();
+  before.loss_scale = 1024.0;
+  before.grad_sq_sum = 1024.0 * 1024.0 * 9.0;
+  const DeviceData state = DeviceData::step_state(stream(), before);
+  const ops::DecideStep args = {.state = state, .clip_grad = 1.5, .dynamic_loss_scale = true, .growth_interval = 2};
+  ops::decide_step(stream(), args);
+  ops::StepState after = state.download_state();
+  EXPECT_EQ(after.grad_norm, 3.0);
+  EXPECT_DOUBLE_EQ(after.grad_multiplier, 1.5 / (3.0 + 1e-6) / 1024.0);
+  EXPECT_EQ(after.loss_scale, 1024.0);
+  EXPECT_EQ(after.finite_in_a_row, 1);
+  ops::decide_step(stream(), args);
+  EXPECT_EQ(state.download_state().loss_scale, 2048.0);
+  EXPECT_EQ(state.download_state().finite_in_a_row, 0);
+
+  for (const double bad : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    ops::StepState broken = state.download_state();
+    broken.grad_sq_sum = bad;
+    broken.loss_scale = 2048.0;
+    const DeviceData other = DeviceData::step_state(stream(), broken);
+    ops::DecideStep again = args;
+    again.state = other;
+    ops::decide_step(stream(), again);
+    ops::decide_step(stream(), again);
+    after = other.download_state();
+    EXPECT_EQ(after.skip, 1);
+    EXPECT_EQ(after.skipped, 2);
+    EXPECT_EQ(after.skipped_in_a_row, 2);
+    EXPECT_EQ(after.updates, 2);
+    EXPECT_EQ(after.loss_scale, 512.0);
+  }
+  ops::StepState broken = fresh_state();
+  broken.loss_sum = std::numeric_limits<double>::quiet_NaN();
+  broken.grad_sq_sum = 1.0;
+  const DeviceData other = DeviceData::step_state(stream(), broken);
+  ops::decide_step(stream(), {.state = other});
+  EXPECT_EQ(other.download_state().skip, 1);
+  EXPECT_EQ(other.download_state().loss_scale, 1.0);
+}
+
+struct States {
+  Matrix w, m, v;
+};
+
+struct Settings {
+  double lr = 1e-2, beta1 = 0.9, beta2 = 0.98, eps = 1e-8, weight_decay = 0.1;
+};
+
+void reference_step(States& at, const Matrix& grads, const Settings& s, int t, double multiplier) {
+  for (std::size_t i = 0; i < grads.values.size(); ++i) {
+    const double g = grads.values[i] * multiplier;
+    double &m = at.m.values[i], &v = at.v.values[i], &w = at.w.values[i];
+    m = s.beta1 * m + (1.0 - s.beta1) * g;
+    v = s.beta2 * v + (1.0 - s.beta2) * g * g;
+    const double m_hat = m / (1.0 - std::pow(s.beta1, t)), v_hat = v / (1.0 - std::pow(s.beta2, t));
+    w -= s.lr * (m_hat / (std::sqrt(v_hat) + s.eps) + s.weight_decay * w);
+  }
+}
+
+ops::AdamW arguments(const Settings& s) {
+  return {.lr = s.lr, .beta1 = s.beta1, .beta2 = s.beta2, .eps = s.eps, .weight_decay = s.weight_decay, .seed = 99};
+}
+
+TEST_P(Optimizer, AdamWInF32) {
+  const std::int64_t size = 5003;
+  const Settings settings;
+  States expected{random_matrix(1, size, DType::kF32, 1), filled(1, size, 0.0), filled(1, size, 0.0)};
+  const auto f32 = [&](const Matrix& values) { return DeviceData::vector(stream(), DType::kF32, values); };
+  const DeviceData w = f32(expected.w), m = f32(expected.m), v = f32(expected.v), weights = vector(expected.w);
+  for (int t = 1; t <= 3; ++t) {
+    const DType type = dtype() == DType::kBF16 ? DType::kBF16 : DType::kF32;
+    const Matrix grads = random_matrix(1, size, type, static_cast<std::uint64_t>(10 + t));
+    const DeviceData grad_data = DeviceData::vector(stream(), type, grads);
+    ops::StepState now = fresh_state();
+    now.updates = t;
+    now.grad_multiplier = 0.5;
+    const DeviceData state = DeviceData::step_state(stream(), now);
+    ops::AdamW args = arguments(settings);
+    args.grads = grad_data;
+    args.master = w;
+    args.exp_avg = m;
+    args.exp_avg_sq = v;
+    args.weights = weights;
+    args.state = state;
+    ops::adamw(stream(), args);
+    reference_step(expected, grads, settings, t, 0.5);
+  }
+  // each of three steps rounds a handful of times; |m| ≤ 3 and the update is at most about lr · 3 in size
+  const auto bound = [&](const Matrix& of, double size_of_terms) {
+    return [&of, size_of_terms](std::int64_t i, std::int64_t j) {
+      return 30.0 * kF32 * (std::fabs(of(i, j)) + size_of_terms);
+    };
+  };
+  expect_near(w.download(), expected.w, bound(expected.w, 0.03), "master");
+  expect_near(m.download(), expected.m, bound(expected.m, 3.0), "exp_avg");
+  expect_near(v.download(), expected.v, bound(expected.v, 0.0), "exp_avg_sq");
+  Matrix kept = w.download();
+  for (double& value : kept.values) value = rounded(value, dtype());
+  EXPECT_EQ(weights.download().values, kept.values) << "the compute weights are the master's, rounded";
+}
+
+TEST_P(Optimizer, SkipChangesNothing) {
+  const Matrix start = random_matrix(1, 100, DType::kF32, 1);
+  const DeviceData w = DeviceData::vector(stream(), DType::kF32, start),
+                   m = DeviceData::vector(stream(), DType::kF32, start),
+                   v = DeviceData::vector(stream(), DType::kF32, start), weights = vector(filled(1, 100, 2.0)),
+                   g = DeviceData::vector(stream(), DType::kF32, filled(1, 100, kF32));
+  ops::StepState now = fresh_state();
+  now.skip = 1;
+  now.updates = 1;
+  const DeviceData state = DeviceData::step_state(stream(), now);
+  ops::AdamW args = arguments({});
+  args.grads = g;
+  args.master = w;
+  args.exp_avg = m;
+  args.exp_avg_sq = v;
+  args.weights = weights;
+  args.state = state;
+  ops::adamw(stream(), args);
+  EXPECT_EQ(w.download().values, start.values);
+  EXPECT_EQ(m.download().values, start.values);
+  EXPECT_EQ(v.download().values, start.values);
+  EXPECT_EQ(weights.download().values, filled(1, 100, 2.0).values);
+}
+
+/// bf16 neighbours below and above, chosen by the 16 random bits: the rule of ops/adamw.h in plain code.
+double stochastically_rounded(double value, std::uint32_t random) {
+  const auto number = static_cast<float>(value);
+  const std::uint32_t word = std::bit_cast<std::uint32_t>(number) + (random & 0xFFFFU);
+  return static_cast<double>(std::bit_cast<float>(word & 0xFFFF0000U));
+}
+
+TEST_P(Optimizer, StatesInBF16RoundByPhilox) {
+  if (dtype() != DType::kF32) return;
+  const std::int64_t size = 1501;
+  for (const std::uint64_t first : {0, 1, 1000003}) {
+    const Matrix start = random_matrix(1, size, DType::kBF16, 1), zero = filled(1, size, 0.0),
+                 grads = random_matrix(1, size, DType::kF32, 2);
+    const DeviceData w = DeviceData::vector(stream(), DType::kBF16, start),
+                     m = DeviceData::vector(stream(), DType::kBF16, zero),
+                     v = DeviceData::vector(stream(), DType::kBF16, zero),
+                     g = DeviceData::vector(stream(), DType::kF32, grads),
+                     weights = DeviceData::vector(stream(), DType::kBF16, zero);
+    ops::StepState now = fresh_state();
+    now.updates = 1;
+    now.grad_multiplier = 1.0;
+    const DeviceData state = DeviceData::step_state(stream(), now);
+    ops::AdamW args = arguments({});
+    args.grads = g;
+    args.master = w;
+    args.exp_avg = m;
+    args.exp_avg_sq = v;
+    args.weights = weights;
+    args.state = state;
+    args.first_element = first;
+    ops::adamw(stream(), args);
+    States expected{start, zero, zero};
+    reference_step(expected, grads, {}, 1, 1.0);
+    const Philox random{99, 1};
+    const Matrix got_w = w.download(), got_m = m.download(), got_v = v.download();
+    int different = 0;
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::uint64_t element = first + static_cast<std::uint64_t>(i);
+      const auto words = random.block(element / 2);
+      const std::uint32_t low = words[2 * (element % 2)], high = words[2 * (element % 2) + 1];
+      different += got_w(0, i) != stochastically_rounded(expected.w(0, i), low) ? 1 : 0;
+      different += got_m(0, i) != stochastically_rounded(expected.m(0, i), low >> 16) ? 1 : 0;
+      different += got_v(0, i) != stochastically_rounded(expected.v(0, i), high) ? 1 : 0;
+    }
+    // f32 arithmetic differs from double in the last bits, which tips a rounding once in 2^16 / a few
+    EXPECT_LE(different, 5);
+    EXPECT_EQ(weights.download().values, got_w.values);
+  }
+}
+
+TEST_P(Optimizer, SmallUpdatesAreNotLostInBF16) {
+  if (dtype() != DType::kF32) return;
+  // an update of 2^-12 of the weight is far below bf16's half step of 2^-9: kept on average only
+  const std::int64_t size = 20000;
+  const DeviceData w = DeviceData::vector(stream(), DType::kBF16, filled(1, size, 1.0)),
+                   m = DeviceData::vector(stream(), DType::kF32, filled(1, size, 0.0)),
+                   v = DeviceData::vector(stream(), DType::kF32, filled(1, size, 0.0)),
+                   g = DeviceData::vector(stream(), DType::kF32, filled(1, size, 1.0));
+  ops::StepState now = fresh_state();
+  now.updates = 1;
+  now.grad_multiplier = 1.0;
+  const DeviceData state = DeviceData::step_state(stream(), now);
+  Settings settings;
+  settings.lr = 0x1p-12;
+  settings.weight_decay = 0.0;
+  ops::AdamW args = arguments(settings);
+  args.grads = g;
+  args.master = w;
+  args.exp_avg = m;
+  args.exp_avg_sq = v;
+  args.state = state;
+  ops::adamw(stream(), args);
+  double sum = 0.0;
+  for (const double value : w.download().values) sum += value;
+  // each weight falls by 2^-8 with probability 2^-4: the mean's deviation is 2^-8 · √(2^-4 / size)
+  EXPECT_NEAR(sum / static_cast<double>(size), 1.0 - 0x1p-12, 5.0 * 0x1p-8 * std::sqrt(0x1p-4 / 20000.0));
+}
+
+TEST_P(Optimizer, AdamWIsTheSameForAnyThreads) {
+  const std::int64_t size = 60000;
+  const DeviceData g = DeviceData::vector(stream(), DType::kF32, random_matrix(1, size, DType::kF32, 1));
+  ops::StepState now = fresh_state();
+  now.updates = 4;
+  now.grad_multiplier = 1.0;
+  const DeviceData state = DeviceData::step_state(stream(), now);
+  expect_same_for_any_threads([&] {
+    const DeviceData w = DeviceData::vector(stream(), DType::kBF16, random_matrix(1, size, DType::kBF16, 2)),
+                     m = DeviceData::vector(stream(), DType::kBF16, filled(1, size, 0.0)),
+                     v = DeviceData::vector(stream(), DType::kF32, filled(1, size, 0.0));
+    ops::AdamW args = arguments({});
+    args.grads = g;
+    args.master = w;
+    args.exp_avg = m;
+    args.exp_avg_sq = v;
+    args.state = state;
+    ops::adamw(stream(), args);
+    return w.download_bytes();
+  });
+}
+
+}  // namespace
+}  // namespace primus::test
