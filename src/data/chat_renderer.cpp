@@ -1,0 +1,82 @@
+#include "data/chat_renderer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace primus::data {
+namespace {
+
+using tokenizer::ChatTemplate;
+using tokenizer::TrainedSpan;
+
+std::optional<ChatTemplate> tool_use_template(const tokenizer::Tokenizer& tokenizer) {
+  for (const tokenizer::NamedTemplate& named : tokenizer.chat_templates()) {
+    if (named.name != "tool_use") continue;
+    std::vector<std::string> markers;
+    for (const tokenizer::AddedToken& token : tokenizer.added_tokens()) markers.push_back(token.content);
+    return ChatTemplate(named.source, named.file, tokenizer.special_tokens_map(), std::move(markers));
+  }
+  return std::nullopt;
+}
+
+bool is_assistant(const tokenizer::Value& message) {
+  const tokenizer::Value* role = message.find("role");
+  return role != nullptr && role->is_string() && role->as_string() == "assistant";
+}
+
+/// The spans that messages from `first` on wrote. Spans that do not know their message (generation blocks) are taken to
+/// be the last ones, one for each assistant message.
+std::vector<TrainedSpan> spans_from(const std::vector<TrainedSpan>& spans, const tokenizer::List& messages,
+                                    std::size_t first) {
+  std::vector<TrainedSpan> kept;
+  if (std::any_of(spans.begin(), spans.end(), [](const TrainedSpan& span) { return span.message < 0; })) {
+    const auto begin = messages.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto turns = static_cast<std::size_t>(std::count_if(begin, messages.end(), is_assistant));
+    kept.assign(spans.end() - static_cast<std::ptrdiff_t>(std::min(turns, spans.size())), spans.end());
+    return kept;
+  }
+  std::copy_if(spans.begin(), spans.end(), std::back_inserter(kept),
+               [&](const TrainedSpan& span) { return static_cast<std::size_t>(span.message) >= first; });
+  return kept;
+}
+
+}  // namespace
+
+ChatRenderer::ChatRenderer(const tokenizer::Tokenizer& tokenizer, const std::string& choice, LossMode loss_mode)
+    : tokenizer_(&tokenizer), loss_mode_(loss_mode), template_(ChatTemplate::of(tokenizer, choice)) {
+  if (choice.empty()) tool_use_ = tool_use_template(tokenizer);
+}
+
+std::vector<TrainedSpan> ChatRenderer::choose(const Example& example, const std::vector<TrainedSpan>& assistant) const {
+  LossMode mode = loss_mode_;
+  if (mode == LossMode::kDefault) mode = example.is_pair ? LossMode::kCompletion : LossMode::kAssistant;
+  if (mode == LossMode::kLastTurn || (mode == LossMode::kCompletion && !example.is_pair)) {
+    return tokenizer::last_turn(assistant);
+  }
+  if (mode == LossMode::kCompletion) return spans_from(assistant, example.messages, example.completion_begins);
+  return assistant;
+}
+
+TokenRow ChatRenderer::render(const Example& example) const {
+  const ChatTemplate& chat = tool_use_ && !example.tools.is_null() ? *tool_use_ : template_;
+  const tokenizer::Value messages(example.messages);
+  const tokenizer::Value& variables = example.template_variables;
+  if (loss_mode_ == LossMode::kFull) {
+    TokenRow row;
+    row.ids = tokenizer_->encode(chat.render_text(messages, example.tools, false, variables));
+    row.labels = row.ids;
+    return row;
+  }
+  const tokenizer::RenderedChat rendered = chat.render(messages, example.tools, variables);
+  tokenizer::MaskedIds masked = tokenizer_->encode_with_mask(rendered.text, choose(example, rendered.trained));
+  TokenRow row;
+  row.labels.reserve(masked.ids.size());
+  for (std::size_t t = 0; t < masked.ids.size(); ++t) {
+    row.labels.push_back(masked.trained[t] != 0 ? masked.ids[t] : kNotTrained);
+  }
+  row.ids = std::move(masked.ids);
+  return row;
+}
+
+}  // namespace primus::data
