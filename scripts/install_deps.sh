@@ -8,7 +8,7 @@
 set -euo pipefail
 
 packages=(
-  g++ cmake ninja-build make ccache
+  g++ cmake ninja-build make pkg-config ccache
   libdnnl-dev
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev
   libfmt-dev libcli11-dev
