@@ -49,22 +49,21 @@ void check_content(const Value& message, const Value* content, const std::string
   }
   if (content->is_string()) return;
   if (!content->is_list()) {
-    throw bad_input("{}: content must be a text, it is a {}", where, content->kind_name());
+    throw bad_input("{}: content must be a text, it is {}", where, content->kind_name());
   }
   for (const Value& part : content->as_list()) {
     const Value* type = part.find("type");
     const Value* text = part.find("text");
     if (type == nullptr || !type->is_string() || text == nullptr || !text->is_string()) {
       const std::string found =
-          type != nullptr && type->is_string() ? type->as_string() : std::string(part.kind_name());
-      throw bad_input("{}: a part of the content must be {{\"type\": \"text\", \"text\": …}}, one is \"{}\"", where,
-                      found);
+          type != nullptr && type->is_string() ? "of type " + type->as_string() : std::string(part.kind_name());
+      throw bad_input("{}: a part of the content must be {{\"type\": \"text\", \"text\": …}}, one is {}", where, found);
     }
   }
 }
 
 std::string role_of(const Value& role, bool is_speaker, const std::string& where) {
-  if (!role.is_string()) throw bad_input("{}: the role must be a text, it is a {}", where, role.kind_name());
+  if (!role.is_string()) throw bad_input("{}: the role must be a text, it is {}", where, role.kind_name());
   const std::string& name = role.as_string();
   if (std::find(kRoles.begin(), kRoles.end(), name) != kRoles.end()) return name;
   if (!is_speaker) throw bad_input("{}: unknown role \"{}\"; known are {}", where, name, fmt::join(kRoles, ", "));
@@ -78,7 +77,7 @@ std::string role_of(const Value& role, bool is_speaker, const std::string& where
 
 Value read_message(const Value& message, const std::string& where) {
   if (!message.is_dict()) {
-    throw bad_input("{} must be an object with role and content, it is a {}", where, message.kind_name());
+    throw bad_input("{} must be an object with role and content, it is {}", where, message.kind_name());
   }
   const Value* role = present(message, "role");
   const bool is_speaker = role == nullptr;
@@ -100,7 +99,7 @@ Value make_message(std::string role, std::string content) {
 
 List read_messages(const Value& list, const std::string& place, const std::string& column) {
   if (!list.is_list()) {
-    throw bad_input("{}: {} must be a list of messages, it is a {}", place, column, list.kind_name());
+    throw bad_input("{}: {} must be a list of messages, it is {}", place, column, list.kind_name());
   }
   if (list.as_list().empty()) throw bad_input("{}: {} is empty; expected at least one message", place, column);
   List messages;

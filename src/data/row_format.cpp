@@ -88,7 +88,7 @@ std::string unmapped(const Value& row, const Columns& columns) {
 }
 
 void require_dict(const Value& row, const std::string& place) {
-  if (!row.is_dict()) throw bad_input("{}: a row must be a JSON object, this one is a {}", place, row.kind_name());
+  if (!row.is_dict()) throw bad_input("{}: a row must be a JSON object, this one is {}", place, row.kind_name());
 }
 
 /// Reads columns of one row; its errors say where and what.
@@ -104,7 +104,7 @@ class RowColumns {
     const Value* value = find(name);
     if (value == nullptr) return "";
     if (!value->is_string()) {
-      throw bad_input("{}: {} must be a text, it is a {}", place_, shown(name), value->kind_name());
+      throw bad_input("{}: {} must be a text, it is {}", place_, shown(name), value->kind_name());
     }
     return value->as_string();
   }
@@ -112,14 +112,14 @@ class RowColumns {
   std::vector<std::int32_t> ids(const std::string& name, std::int64_t vocabulary_size, bool may_be_untrained) const {
     const Value& list = at(name);
     if (!list.is_list()) {
-      throw bad_input("{}: {} must be a list of token ids, it is a {}", place_, shown(name), list.kind_name());
+      throw bad_input("{}: {} must be a list of token ids, it is {}", place_, shown(name), list.kind_name());
     }
     const std::int64_t end = vocabulary_size > 0 ? vocabulary_size : std::numeric_limits<std::int32_t>::max();
     std::vector<std::int32_t> ids;
     ids.reserve(list.as_list().size());
     for (const Value& item : list.as_list()) {
       if (!item.is_int()) {
-        throw bad_input("{}: {}[{}] must be a token id, it is a {}", place_, shown(name), ids.size(), item.kind_name());
+        throw bad_input("{}: {}[{}] must be a token id, it is {}", place_, shown(name), ids.size(), item.kind_name());
       }
       const std::int64_t id = item.as_int();
       if ((id < 0 || id >= end) && !(may_be_untrained && id == kNotTrained)) {
@@ -138,7 +138,7 @@ class RowColumns {
     Value list = tools->is_string() ? tokenizer::parse_json(tools->as_string(), place_ + ": tools") : *tools;
     if (list.is_null()) return {};
     if (!list.is_list()) {
-      throw bad_input("{}: tools must be a list of function descriptions, it is a {}", place_, list.kind_name());
+      throw bad_input("{}: tools must be a list of function descriptions, it is {}", place_, list.kind_name());
     }
     return list.as_list().empty() ? Value() : list;
   }
@@ -147,7 +147,7 @@ class RowColumns {
     const Value* variables = find("chat_template_kwargs");
     if (variables == nullptr) return tokenizer::Dict{};
     if (!variables->is_dict()) {
-      throw bad_input("{}: chat_template_kwargs must be an object, it is a {}", place_, variables->kind_name());
+      throw bad_input("{}: chat_template_kwargs must be an object, it is {}", place_, variables->kind_name());
     }
     return *variables;
   }
