@@ -89,6 +89,30 @@ std::vector<std::int32_t> Generator::choose(Stream& stream, const Tensor& logits
   return tokens;
 }
 
+std::vector<float> Generator::prompt_logits(Stream& stream, const std::vector<std::int32_t>& prompt) {
+  const auto tokens = static_cast<std::int64_t>(prompt.size());
+  std::vector<std::int32_t> positions(prompt.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<std::int32_t> cu_seqlens{0, static_cast<std::int32_t>(tokens)};
+  const Batch batch = batch_.upload(stream, {.ids = prompt,
+                                             .positions = positions,
+                                             .cu_seqlens = cu_seqlens,
+                                             .trained_rows = positions,
+                                             .targets = positions,
+                                             .max_seqlen = tokens});
+  const Pass pass{.stream = stream};
+  std::vector<float> result;
+  for (std::int64_t begin = 0; begin < tokens; begin += decoder_.max_logit_rows()) {
+    const std::int64_t end = std::min(begin + decoder_.max_logit_rows(), tokens);
+    const Tensor logits =
+        decoder_.logits(pass, batch, batch.trained_rows.slice(begin, end), attend_over(decoder_.config(), batch));
+    std::vector<float> rows(static_cast<std::size_t>(logits.numel()));
+    stream.copy_to_host(rows.data(), logits);
+    result.insert(result.end(), rows.begin(), rows.end());
+  }
+  return result;
+}
+
 std::vector<std::int32_t> Generator::prefill(const Pass& pass, std::span<const std::vector<std::int32_t>> prompts,
                                              std::size_t first, std::size_t last, const SamplingSettings& settings) {
   std::vector<std::int32_t> ids;

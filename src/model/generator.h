@@ -36,6 +36,9 @@ class Generator {
   std::vector<std::vector<std::int32_t>> generate(Stream& stream, std::span<const std::vector<std::int32_t>> prompts,
                                                   const SamplingSettings& settings, const OnToken& on_token = {});
 
+  /// Logits (tokens, vocab) after every token of a prompt, row by row.
+  std::vector<float> prompt_logits(Stream& stream, const std::vector<std::int32_t>& prompt);
+
  private:
   /// Fills the cache with prompts [first, last) and returns the next token of each.
   std::vector<std::int32_t> prefill(const Pass& pass, std::span<const std::vector<std::int32_t>> prompts,

@@ -10,9 +10,20 @@
 
 namespace primus::train {
 
-/// The settings that a resumed run must share with the run that it continues, as JSON: what is trained, and which rows
-/// come in which order.
-std::string resume_json(const config::RunConfig& config);
+/// What a checkpoint says about its run, as JSON: the settings that a resumed run must share with it (what is trained,
+/// and which rows come in which order), and what exporting it needs.
+std::string run_json(const config::RunConfig& config, const model::ModelConfig& model,
+                     const std::filesystem::path& checkpoint);
+
+/// What `export` reads of it.
+struct SavedRun {
+  bool adapters = false;
+  model::LoraOptions lora;  // of adapters
+  std::string hf_path;
+  std::filesystem::path checkpoint;  // the folder that hf_path resolved to
+  model::ModelConfig model;
+};
+SavedRun read_run_json(const std::string& json, const std::string& where);
 
 /// Compares a saved run_json with the present settings. Throws Error naming each setting that differs, both values,
 /// and the ways out. Settings that may change (learning rate, train_iters, …) are not in it.

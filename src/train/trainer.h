@@ -57,7 +57,7 @@ class Trainer {
   DeviceMemory& memory() { return *memory_; }
   Stream& stream() { return stream_; }
   const data::BatchPlan& plan() const { return plan_; }
-  std::size_t planned_bytes() const { return memory_plan_.total; }
+  const MemoryPlan& memory_plan() const { return memory_plan_; }
 
  private:
   struct Pending;

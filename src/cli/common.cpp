@@ -1,0 +1,84 @@
+#include "cli/common.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "config/validate.h"
+#include "train/setup.h"
+
+namespace primus::cli {
+namespace {
+
+data::LossMode loss_mode_of(config::LossMode mode) {
+  switch (mode) {
+    case config::LossMode::kDefault:
+      return data::LossMode::kDefault;
+    case config::LossMode::kAssistant:
+      return data::LossMode::kAssistant;
+    case config::LossMode::kLastTurn:
+      return data::LossMode::kLastTurn;
+    case config::LossMode::kCompletion:
+      return data::LossMode::kCompletion;
+    case config::LossMode::kFull:
+      return data::LossMode::kFull;
+  }
+  return data::LossMode::kDefault;
+}
+
+}  // namespace
+
+config::Resolved load_configuration(const Arguments& arguments) {
+  config::Resolved resolved = config::load({.file = arguments.text("config"), .overrides = arguments.overrides});
+  if (!resolved.ignored_keys.empty()) {
+    std::string keys;
+    for (const std::string& key : resolved.ignored_keys) keys += (keys.empty() ? "" : ", ") + key;
+    log::info("accepted and without effect here: {}", keys);
+  }
+  return resolved;
+}
+
+OpenedCheckpoint open_checkpoint(const config::Resolved& resolved) {
+  OpenedCheckpoint opened{.folder = train::resolve_checkpoint(resolved.config.hf_path)};
+  opened.model = model::load_model_config(opened.folder);
+  const model::ModelConfig& model = opened.model;
+  config::check_model(resolved, {.num_hidden_layers = static_cast<int>(model.num_hidden_layers),
+                                 .num_attention_heads = static_cast<int>(model.num_attention_heads),
+                                 .num_key_value_heads = static_cast<int>(model.num_key_value_heads),
+                                 .intermediate_size = static_cast<int>(model.intermediate_size),
+                                 .max_position_embeddings = static_cast<int>(model.max_position_embeddings)});
+  if (model.sliding_window > 0 && resolved.config.seq_length > model.sliding_window) {
+    throw bad_input(
+        "seq_length {} is longer than the model's sliding window of {} tokens ({}/config.json), and attention here is over "
+        "the whole document: lower seq_length to {}",
+        resolved.config.seq_length, model.sliding_window, opened.folder.string(), model.sliding_window);
+  }
+  return opened;
+}
+
+std::optional<tokenizer::Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "tokenizer.json")) return std::nullopt;
+  return tokenizer::Tokenizer::load(folder);
+}
+
+data::LoadSettings data_settings(const config::RunConfig& config, const model::ModelConfig& model) {
+  const config::DatasetConfig& dataset = config.dataset;
+  return {.paths = dataset.path,
+          .validation_paths = dataset.validation_path,
+          .validation_fraction = dataset.validation_fraction,
+          .format = dataset.format,
+          .columns = dataset.columns,
+          .loss_mode = loss_mode_of(dataset.loss_mode),
+          .chat_template = dataset.chat_template,
+          .seq_length = config.seq_length,
+          .vocabulary_size = model.vocab_size,
+          .num_workers = dataset.num_workers,
+          .seed = config.seed};
+}
+
+std::filesystem::path make_run_directory(const config::RunConfig& config) {
+  const std::filesystem::path directory = config.run_directory();
+  make_directories(directory / "logs");
+  return directory;
+}
+
+}  // namespace primus::cli

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "cli/arguments.h"
+#include "config/load.h"
+#include "data/load.h"
+#include "model/config.h"
+#include "tokenizer/tokenizer.h"
+
+/// Steps that several commands begin with.
+namespace primus::cli {
+
+/// The configuration of --config and the overrides; ignored keys are named once in the log.
+config::Resolved load_configuration(const Arguments& arguments);
+
+struct OpenedCheckpoint {
+  std::filesystem::path folder;
+  model::ModelConfig model;
+};
+/// The folder of config.hf_path with its model, checked against the layout and the sequence length.
+OpenedCheckpoint open_checkpoint(const config::Resolved& resolved);
+
+/// The tokenizer of a checkpoint's folder, or nothing when the folder has none: rows of token ids need none.
+std::optional<tokenizer::Tokenizer> open_tokenizer(const std::filesystem::path& folder);
+
+data::LoadSettings data_settings(const config::RunConfig& config, const model::ModelConfig& model);
+
+/// The folder for what a run leaves, made if need be.
+std::filesystem::path make_run_directory(const config::RunConfig& config);
+
+}  // namespace primus::cli

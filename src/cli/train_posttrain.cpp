@@ -1,0 +1,124 @@
+#include <chrono>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/common.h"
+#include "config/show.h"
+#include "config/validate.h"
+#include "monitor/monitor.h"
+#include "train/interrupt.h"
+#include "train/setup.h"
+#include "train/trainer.h"
+
+namespace primus::cli {
+namespace {
+
+std::string millions(std::int64_t count) {
+  if (count >= 1'000'000'000) return fmt::format("{:.2f} B", static_cast<double>(count) * 1e-9);
+  if (count >= 1'000'000) return fmt::format("{:.2f} M", static_cast<double>(count) * 1e-6);
+  return fmt::format("{:.1f} K", static_cast<double>(count) * 1e-3);
+}
+
+void say_what_trains(const train::Trainer& trainer, const train::TrainingJob& job) {
+  const model::Decoder& decoder = trainer.memory().decoder;
+  const auto all = decoder.parameters().count();
+  const auto trainable = decoder.parameters().trainable_count();
+  log::info("model: {} ({}), {} parameters, {} trained ({:.2f} %)", job.checkpoint.string(), job.model.architecture,
+            millions(all), millions(trainable), 100.0 * static_cast<double>(trainable) / static_cast<double>(all));
+  log::info("device: {}, computing in {}", backend(job.device.type).describe(job.device.index),
+            name_of(decoder.options().compute_dtype));
+}
+
+void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job) {
+  const model::DecoderOptions options = train::training_options(job.config, job.model, job.device);
+  fmt::print("{}\n", config::to_yaml(resolved.config));
+  fmt::print("checkpoint: {}\n", job.checkpoint.string());
+  fmt::print("memory: {}\n", train::plan_memory(job.model, options, job.device).summary());
+  fmt::print("would write to: {}\n", job.config.run_directory());
+}
+
+void report_data(const data::LoadedData& loaded, const data::BatchPlan& plan) {
+  log::info("training data: {}", loaded.training.summary.text());
+  if (loaded.validation) {
+    log::info("validation data: {}", loaded.validation->summary.text());
+  } else {
+    log::info("no validation: neither dataset.validation_path nor dataset.validation_fraction is set");
+  }
+  if (plan.settings().packed) {
+    log::info("packing: {} packs, {:.1f} % full", plan.units(), 100.0 * plan.efficiency());
+  }
+}
+
+int run(const Arguments& arguments) {
+  const config::Resolved resolved = load_configuration(arguments);
+  config::check_single_process(resolved);
+  config::check_layout(resolved, 1);
+  config::require_dataset(resolved);
+  OpenedCheckpoint opened = open_checkpoint(resolved);
+  train::TrainingJob job{.config = resolved.config,
+                         .model = std::move(opened.model),
+                         .checkpoint = std::move(opened.folder),
+                         .device = train::choose_device(resolved.config.device),
+                         .training = {},
+                         .validation = {}};
+  if (arguments.dry_run) {
+    say_dry_run(resolved, job);
+    return 0;
+  }
+
+  const train::InterruptGuard interrupt;
+  const std::filesystem::path directory = make_run_directory(job.config);
+  log::add_file((directory / "logs/train.log").string());
+  log::info("run: {}", directory.string());
+  write_text(directory / "config.yaml", config::to_yaml(job.config));
+
+  const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(job.checkpoint);
+  const data::LoadedData loaded = data::load(data_settings(job.config, job.model), tokenizer ? &*tokenizer : nullptr);
+  job.training = loaded.training.tokens;
+  if (loaded.validation) job.validation = loaded.validation->tokens;
+
+  train::Trainer trainer(job);
+  report_data(loaded, trainer.plan());
+  say_what_trains(trainer, job);
+  log::info("memory: {}", trainer.memory_plan().summary());
+
+  const std::int64_t resumed = trainer.resume();
+  if (resumed >= job.config.train_iters) {
+    log::info("this run has done its {} iterations already: raise train_iters to go on, or name another exp_name",
+              job.config.train_iters);
+    if (job.config.export_hf) log::info("wrote {}", trainer.export_result().string());
+    return 0;
+  }
+  monitor::Monitor monitor({.run_directory = directory,
+                            .train_iters = job.config.train_iters,
+                            .resumed_iteration = resumed,
+                            .log_interval = job.config.log_interval});
+  const bool complete = trainer.run({.step = [&](const monitor::StepMetrics& step) { monitor.step(step); },
+                                     .validation = [&](const monitor::ValidationMetrics& v) { monitor.validation(v); }},
+                                    [&] { return interrupt.requested(); });
+  monitor.finish();
+  if (!complete) {
+    log::info("interrupted after iteration {}: saved. The same command goes on from here", trainer.iteration());
+    return static_cast<int>(interrupt.exit_code());
+  }
+  if (job.config.export_hf) log::info("wrote {}", trainer.export_result().string());
+  return 0;
+}
+
+}  // namespace
+
+Command train_posttrain_command() {
+  return {.name = "train posttrain",
+          .summary = "Fine-tune a checkpoint: all weights (peft: none) or LoRA adapters (peft: lora)",
+          .details =
+              "Reads hf_path and dataset.path, trains, and leaves in <workspace>/<work_group>/<user_name>/<exp_name>/:\n"
+              "config.yaml, metrics.jsonl, logs/, tensorboard/, checkpoints/, and at the end hf/ or adapter/.\n"
+              "The same command again goes on from the newest checkpoint. Ctrl-C saves and exits with 130.",
+          .options = {config_option(true)},
+          .takes_overrides = true,
+          .run = run};
+}
+
+}  // namespace primus::cli

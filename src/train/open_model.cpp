@@ -1,0 +1,122 @@
+#include "train/open_model.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "checkpoint/hf.h"
+#include "checkpoint/peft.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/training_state.h"
+#include "train/resume.h"
+#include "train/setup.h"
+
+namespace primus::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+SavedRun saved_run(const fs::path& state) {
+  return read_run_json(checkpoint::verify_state(state).config_json, state.string());
+}
+
+/// The folder of a state: `path` itself, or the newest of the states in it.
+std::optional<fs::path> state_folder(const fs::path& path) {
+  if (fs::exists(path / "state.json")) return path;
+  return checkpoint::find_latest(path);
+}
+
+model::LoraOptions lora_of(const fs::path& adapter) {
+  const checkpoint::LoraInfo info = checkpoint::read_adapter_info(adapter);
+  return {.rank = static_cast<int>(info.rank),
+          .alpha = info.alpha,
+          .dropout = info.dropout,
+          .target_modules = info.target_modules};
+}
+
+/// The base must be the one that the adapters were trained over.
+void load_trained(const fs::path& state, const fs::path& base, bool adapters, model::ParameterRegistry& registry,
+                  Stream& stream) {
+  const std::string fingerprint = adapters ? checkpoint::fingerprint(checkpoint::ModelFiles(base)) : std::string();
+  checkpoint::load_state(state, registry, stream, fingerprint);
+}
+
+}  // namespace
+
+ModelSource model_source(const fs::path& base, const fs::path& path) {
+  if (fs::exists(path / "adapter_config.json")) return {.base = base, .adapter = path, .state = {}};
+  if (fs::exists(path / "config.json")) return {.base = path, .adapter = {}, .state = {}};
+  if (const auto state = state_folder(path)) return {.base = base, .adapter = {}, .state = *state};
+  throw bad_input(
+      "{}: neither a Hugging Face model (config.json), nor a PEFT adapter (adapter_config.json), nor a training checkpoint "
+      "(state.json, or a folder of iter_… folders)",
+      path.string());
+}
+
+OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : stream_(open.device) {
+  const model::ModelConfig config = model::load_model_config(source.base);
+  model::DecoderOptions options{.compute_dtype = open.compute_dtype,
+                                .train = false,
+                                .train_base = false,
+                                .max_tokens = open.max_tokens,
+                                .max_positions = open.max_positions};
+  if (!source.adapter.empty()) options.lora = lora_of(source.adapter);
+  if (!source.state.empty()) {
+    const SavedRun run = saved_run(source.state);
+    if (run.adapters) {
+      options.lora = run.lora;
+    } else {
+      options.train_base = true;
+    }
+  }
+  const auto build = [&](Arena& arena) {
+    memory_ = std::make_unique<DeviceMemory>(config, options, arena);
+    if (open.sequences > 0) {
+      generator_ = std::make_unique<model::Generator>(memory_->decoder, open.sequences, open.capacity, arena);
+    }
+  };
+  Arena measured = Arena::measuring(open.device);
+  build(measured);
+  generator_.reset();
+  arena_.emplace(Arena::allocate(open.device, measured.peak()));
+  build(*arena_);
+
+  memory_->decoder.initialize(stream_);
+  model::ParameterRegistry& registry = memory_->decoder.parameters();
+  if (!options.train_base) checkpoint::load_weights(source.base, registry, stream_);
+  if (!source.adapter.empty()) checkpoint::load_adapter(source.adapter, registry, stream_);
+  if (!source.state.empty()) load_trained(source.state, source.base, options.lora.has_value(), registry, stream_);
+}
+
+std::string export_state(const fs::path& path, const fs::path& output) {
+  const std::optional<fs::path> state = state_folder(path);
+  if (!state) throw bad_input("{}: there is no training checkpoint here (state.json, or iter_… folders)", path.string());
+  const SavedRun run = saved_run(*state);
+  const Device host;
+  model::DecoderOptions options{.compute_dtype = DType::kF32, .train = false, .train_base = !run.adapters};
+  if (run.adapters) options.lora = run.lora;
+
+  Arena measured = Arena::measuring(host);
+  { const model::Weights sizes(run.model, options, measured); }
+  Arena arena = Arena::allocate(host, measured.peak());
+  model::Weights weights(run.model, options, arena);
+  Stream stream(host);
+  weights.clear(stream);
+  checkpoint::load_state(*state, weights.registry, stream);
+  if (run.adapters) {
+    checkpoint::save_adapter(output, weights.registry,
+                             {.rank = run.lora.rank,
+                              .alpha = run.lora.alpha,
+                              .dropout = run.lora.dropout,
+                              .target_modules = run.lora.target_modules,
+                              .base_model_name = run.hf_path},
+                             stream);
+    return "adapter";
+  }
+  if (!fs::is_directory(run.checkpoint)) {
+    log::warning("{}: the base model's folder is gone: the export has no tokenizer files", run.checkpoint.string());
+  }
+  checkpoint::save_model(output, weights.registry, run.model, stream,
+                         {.source = fs::is_directory(run.checkpoint) ? run.checkpoint : fs::path()});
+  return "model";
+}
+
+}  // namespace primus::train

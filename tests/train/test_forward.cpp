@@ -1,0 +1,95 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "checkpoint/safetensors.h"
+#include "data/assemble.h"
+#include "ops/step_state.h"
+#include "reference.h"
+
+namespace primus::train {
+namespace {
+
+std::vector<float> stored_values(const checkpoint::SafetensorsFile& file, const std::string& name) {
+  const checkpoint::StoredTensor* tensor = file.find(name);
+  if (tensor == nullptr) return {};
+  std::vector<float> values(static_cast<std::size_t>(tensor->numel()));
+  std::memcpy(values.data(), tensor->data.data(), tensor->data.size());
+  return values;
+}
+
+/// Largest difference, by the largest magnitude of the expected values.
+double relative_difference(const std::vector<float>& found, const std::vector<float>& expected) {
+  EXPECT_EQ(found.size(), expected.size());
+  double difference = 0.0;
+  double largest = 0.0;
+  for (std::size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
+    difference = std::max(difference, std::abs(static_cast<double>(found[i]) - expected[i]));
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+  }
+  return difference / largest;
+}
+
+class Forward : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { ops::use_cpu_backend(); }
+
+  std::string workspace() const { return testing::TempDir() + "primus_forward_" + GetParam(); }
+};
+
+TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
+  const std::string name = GetParam();
+  const checkpoint::SafetensorsFile expected(reference::folder(name) / "forward.safetensors");
+  config::RunConfig config =
+      reference::run_config(name, reference::read_json(reference::folder(name) / "sft.json"), /*lora=*/false);
+  config.workspace = workspace();
+  config.micro_batch_size = 2;
+  Trainer trainer(reference::job(name, config));
+  Stream& stream = trainer.stream();
+  DeviceMemory& memory = trainer.memory();
+
+  const data::TokenSet set = reference::rows(name);
+  const std::vector<std::uint32_t> both{0, 1};
+  const data::MicroBatch host = data::assemble(set, both);
+  const model::Batch batch = upload(stream, memory, host);
+  const model::Pass pass{.stream = stream, .training = true};
+
+  // logits, in chunks of what the head takes at a time
+  const std::int64_t vocab = memory.decoder.config().vocab_size;
+  for (int row = 0; row < 2; ++row) {
+    std::vector<float> logits;
+    std::vector<std::int32_t> rows;
+    for (std::int32_t t = host.cu_seqlens[row]; t < host.cu_seqlens[row + 1]; ++t) rows.push_back(t);
+    ASSERT_LE(static_cast<std::int64_t>(rows.size()), memory.decoder.max_logit_rows());
+    const Tensor index(rows.data(), DType::kI32, Device{}, static_cast<std::int64_t>(rows.size()));
+    const Tensor found = memory.decoder.logits(pass, batch, index, model::attend_over(memory.decoder.config(), batch));
+    ASSERT_EQ(found.columns(), vocab);
+    EXPECT_LT(relative_difference(reference::values(found), stored_values(expected, fmt::format("logits_{}", row))),
+              1e-5);
+  }
+
+  ops::begin_step(stream, memory.state);
+  stream.fill_zero(memory.decoder.flat().gradients);
+  const auto scale = 1.0F / static_cast<float>(host.trained_rows.size());
+  memory.decoder.forward_backward(pass, batch, scale, memory.state);
+  ops::StepState state{};
+  stream.copy_to_host(&state, memory.state);
+  const double loss = state.loss_sum / static_cast<double>(host.trained_rows.size());
+  EXPECT_NEAR(loss, stored_values(expected, "loss").at(0), 1e-5);
+
+  int compared = 0;
+  for (const model::Parameter& parameter : memory.decoder.parameters().all()) {
+    const auto gradient = stored_values(expected, "grad." + parameter.name);
+    ASSERT_FALSE(gradient.empty()) << parameter.name;
+    EXPECT_LT(relative_difference(reference::values(parameter.gradient), gradient), 1e-4) << parameter.name;
+    ++compared;
+  }
+  EXPECT_EQ(compared, std::count_if(expected.tensors().begin(), expected.tensors().end(),
+                                    [](const auto& tensor) { return tensor.name.rfind("grad.", 0) == 0; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Forward, testing::Values("qwen3", "qwen3_tied", "llama31", "qwen2"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace primus::train
