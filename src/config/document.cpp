@@ -43,43 +43,43 @@ std::string chain_text(const std::vector<std::filesystem::path>& chain) {
   return text;
 }
 
-std::vector<std::pair<std::string, Mark>> take_extends(Node& document) {
+std::vector<std::pair<std::string, Mark>> take_extends(YamlNode& document) {
   std::vector<std::pair<std::string, Mark>> files;
   const auto entry = std::find_if(document.entries.begin(), document.entries.end(),
                                   [](const MapEntry& candidate) { return candidate.key == "extends"; });
   if (entry == document.entries.end()) return files;
-  const auto add = [&](const Node& node) {
-    if (node.kind != Node::Kind::kScalar) {
+  const auto add = [&](const YamlNode& node) {
+    if (node.kind != YamlNode::Kind::kScalar) {
       throw bad_input("{}: extends takes a file or a list of files", node.mark.text());
     }
     files.emplace_back(node.text, node.mark);
   };
-  if (entry->value.kind == Node::Kind::kList) {
-    for (const Node& item : entry->value.items) add(item);
-  } else if (entry->value.kind != Node::Kind::kNull) {
+  if (entry->value.kind == YamlNode::Kind::kList) {
+    for (const YamlNode& item : entry->value.items) add(item);
+  } else if (entry->value.kind != YamlNode::Kind::kNull) {
     add(entry->value);
   }
   document.entries.erase(entry);
   return files;
 }
 
-Node read_chain(const std::filesystem::path& path, const Environment& environment,
-                std::vector<std::filesystem::path>& chain) {
+YamlNode read_chain(const std::filesystem::path& path, const Environment& environment,
+                    std::vector<std::filesystem::path>& chain) {
   std::error_code failure;
   if (const auto size = std::filesystem::file_size(path, failure); !failure && size > kMaxFileBytes) {
     throw bad_input("{}: {} bytes is too large for a configuration", path.string(), size);
   }
-  Node document = parse_yaml(read_text(path), path.string());
-  if (document.kind == Node::Kind::kNull) document.kind = Node::Kind::kMap;
-  if (document.kind != Node::Kind::kMap) {
+  YamlNode document = parse_yaml(read_text(path), path.string());
+  if (document.kind == YamlNode::Kind::kNull) document.kind = YamlNode::Kind::kMap;
+  if (document.kind != YamlNode::Kind::kMap) {
     throw bad_input("{}: a configuration is a map of keys and values", document.mark.text());
   }
   substitute_all(document, environment);
 
   const auto identity = std::filesystem::weakly_canonical(path);
   chain.push_back(identity);
-  Node merged;
-  merged.kind = Node::Kind::kMap;
+  YamlNode merged;
+  merged.kind = YamlNode::Kind::kMap;
   merged.mark = document.mark;
   for (const auto& [name, mark] : take_extends(document)) {
     const std::filesystem::path base = (path.parent_path() / name).lexically_normal();
@@ -122,20 +122,20 @@ std::string substitute(std::string_view text, const Environment& environment, co
   return result;
 }
 
-void substitute_all(Node& node, const Environment& environment) {
-  for (Node& item : node.items) substitute_all(item, environment);
+void substitute_all(YamlNode& node, const Environment& environment) {
+  for (YamlNode& item : node.items) substitute_all(item, environment);
   for (MapEntry& entry : node.entries) substitute_all(entry.value, environment);
-  if (node.kind != Node::Kind::kScalar || node.text.find("${") == std::string::npos) return;
+  if (node.kind != YamlNode::Kind::kScalar || node.text.find("${") == std::string::npos) return;
   if (is_single_variable(node.text)) node.quoted = false;
   node.text = substitute(node.text, environment, node.mark.text());
   if (!node.quoted && is_null_text(node.text)) {
-    node.kind = Node::Kind::kNull;
+    node.kind = YamlNode::Kind::kNull;
     node.text.clear();
   }
 }
 
-void merge_over(Node& lower, Node upper) {
-  if (lower.kind != Node::Kind::kMap || upper.kind != Node::Kind::kMap) {
+void merge_over(YamlNode& lower, YamlNode upper) {
+  if (lower.kind != YamlNode::Kind::kMap || upper.kind != YamlNode::Kind::kMap) {
     lower = std::move(upper);
     return;
   }
@@ -152,7 +152,7 @@ void merge_over(Node& lower, Node upper) {
   }
 }
 
-Node read_document(const std::filesystem::path& path, const Environment& environment) {
+YamlNode read_document(const std::filesystem::path& path, const Environment& environment) {
   std::vector<std::filesystem::path> chain;
   return read_chain(path, environment, chain);
 }

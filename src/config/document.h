@@ -14,13 +14,13 @@ std::string substitute(std::string_view text, const Environment& environment, co
 
 /// The same in every scalar below `node`. A scalar that is nothing but one `${…}` becomes plain whether it was quoted
 /// or not, so that it can be a number; a plain one that turns out empty or `null` becomes null.
-void substitute_all(Node& node, const Environment& environment);
+void substitute_all(YamlNode& node, const Environment& environment);
 
 /// Lays `upper` over `lower`: maps are merged key by key, everything else is replaced.
-void merge_over(Node& lower, Node upper);
+void merge_over(YamlNode& lower, YamlNode upper);
 
 /// A YAML file with its variables substituted and its `extends:` files merged under it (relative to the file, later
 /// ones win, cycles refused). The result is a map. Throws Error.
-Node read_document(const std::filesystem::path& path, const Environment& environment);
+YamlNode read_document(const std::filesystem::path& path, const Environment& environment);
 
 }  // namespace primus::config

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "config/yaml_tree.h"
 
@@ -32,9 +31,7 @@ std::string escape_variables(std::string_view text) {
 }  // namespace
 
 std::string emit_number(double value) {
-  char buffer[64];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
-  std::string text(buffer, end);
+  std::string text = fmt::format("{}", value);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;
 }
@@ -75,18 +72,21 @@ std::string emit_text(std::string_view text) {
 
 std::string emit_text_list(const std::vector<std::string>& texts) {
   std::vector<std::string> items;
+  items.reserve(texts.size());
   for (const std::string& text : texts) items.push_back(emit_text(text));
   return fmt::format("[{}]", fmt::join(items, ", "));
 }
 
 std::string emit_number_list(const std::vector<double>& numbers) {
   std::vector<std::string> items;
+  items.reserve(numbers.size());
   for (const double number : numbers) items.push_back(emit_number(number));
   return fmt::format("[{}]", fmt::join(items, ", "));
 }
 
 std::string emit_text_map(const std::map<std::string, std::string>& map) {
   std::vector<std::string> items;
+  items.reserve(map.size());
   for (const auto& [key, value] : map) items.push_back(fmt::format("{}: {}", emit_text(key), emit_text(value)));
   return fmt::format("{{{}}}", fmt::join(items, ", "));
 }

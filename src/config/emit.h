@@ -8,7 +8,7 @@
 /// Values as YAML text that reads back to the same values.
 namespace primus::config {
 
-/// The shortest text that reads back to the same double, with a point or exponent: "0.0", "1e-05", "32.0".
+/// The shortest text that reads back to the same double, with a point or exponent: "0.0", "1e-05", "500000.0".
 std::string emit_number(double value);
 
 /// Plain where that is safe, else in double quotes; `${` becomes `$${`.

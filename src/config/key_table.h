@@ -41,7 +41,7 @@ class KeyTable {
   template <typename Owner>
   KeySpec& truth(std::string name, bool Owner::*member, std::string meaning) {
     KeySpec& key = add<bool>(name, Kind::kTruth, "true or false", member, std::move(meaning));
-    key.set = [member, name](RunConfig& config, const Node& node) {
+    key.set = [member, name](RunConfig& config, const YamlNode& node) {
       field_of(config, member) = read_truth(node, name);
     };
     key.show = [member](const RunConfig& config) { return field_of(config, member) ? "true" : "false"; };
@@ -51,7 +51,7 @@ class KeyTable {
   template <typename Owner, typename Value>
   KeySpec& integer(std::string name, Value Owner::*member, Range range, std::string meaning) {
     KeySpec& key = add<Value>(name, Kind::kInteger, "integer" + range.text(), member, std::move(meaning));
-    key.set = [member, name, range](RunConfig& config, const Node& node) {
+    key.set = [member, name, range](RunConfig& config, const YamlNode& node) {
       const std::int64_t value = read_integer(node, name, range);
       if (!std::in_range<Value>(value)) throw bad_input("{}: {} is too large: {}", node.mark.text(), name, value);
       field_of(config, member) = static_cast<Value>(value);
@@ -63,7 +63,7 @@ class KeyTable {
   template <typename Owner>
   KeySpec& number(std::string name, double Owner::*member, Range range, std::string meaning) {
     KeySpec& key = add<double>(name, Kind::kNumber, "number" + range.text(), member, std::move(meaning));
-    key.set = [member, name, range](RunConfig& config, const Node& node) {
+    key.set = [member, name, range](RunConfig& config, const YamlNode& node) {
       field_of(config, member) = read_number(node, name, range);
     };
     key.show = [member](const RunConfig& config) { return emit_number(field_of(config, member)); };
@@ -74,7 +74,7 @@ class KeyTable {
   template <typename Owner>
   KeySpec& text(std::string name, std::string Owner::*member, std::string meaning) {
     KeySpec& key = add<std::string>(name, Kind::kText, "text", member, std::move(meaning));
-    key.set = [member, name](RunConfig& config, const Node& node) {
+    key.set = [member, name](RunConfig& config, const YamlNode& node) {
       std::string value = read_text_value(node, name);
       if (value.empty()) throw bad_input("{}: {} is empty", node.mark.text(), name);
       field_of(config, member) = std::move(value);
@@ -93,7 +93,7 @@ class KeyTable {
     for (const auto& [value_name, value] : values) names.push_back(value_name);
     KeySpec& key =
         add<Value>(name, Kind::kChoice, fmt::format("{}", fmt::join(names, ", ")), member, std::move(meaning));
-    key.set = [member, name, names, values](RunConfig& config, const Node& node) {
+    key.set = [member, name, names, values](RunConfig& config, const YamlNode& node) {
       field_of(config, member) = values[read_choice(node, name, names)].second;
     };
     key.show = [member, values](const RunConfig& config) -> std::string {
@@ -109,7 +109,7 @@ class KeyTable {
   template <typename Owner>
   KeySpec& text_list(std::string name, std::vector<std::string> Owner::*member, std::string meaning) {
     KeySpec& key = add<std::vector<std::string>>(name, Kind::kTextList, "list of texts", member, std::move(meaning));
-    key.set = [member, name](RunConfig& config, const Node& node) {
+    key.set = [member, name](RunConfig& config, const YamlNode& node) {
       field_of(config, member) = read_text_list(node, name);
     };
     key.show = [member](const RunConfig& config) {
@@ -123,7 +123,7 @@ class KeyTable {
   KeySpec& number_list(std::string name, std::vector<double> Owner::*member, Range range, std::string meaning) {
     KeySpec& key =
         add<std::vector<double>>(name, Kind::kNumberList, "list of numbers" + range.text(), member, std::move(meaning));
-    key.set = [member, name, range](RunConfig& config, const Node& node) {
+    key.set = [member, name, range](RunConfig& config, const YamlNode& node) {
       field_of(config, member) = read_number_list(node, name, range);
     };
     key.show = [member](const RunConfig& config) {

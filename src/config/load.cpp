@@ -28,8 +28,8 @@ class Loader {
   }
 
   Resolved load() {
-    Node document;
-    const Node* settings = nullptr;
+    YamlNode document;
+    const YamlNode* settings = nullptr;
     if (!request_.file.empty()) {
       document = read_document(request_.file, environment_);
       settings = apply_run_file(document);
@@ -52,28 +52,29 @@ class Loader {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
 
-  void assign(const KeySpec& key, const Node& value, const Mark& where, Layer layer) {
-    const bool null = value.kind == Node::Kind::kNull;
+  void assign(const KeySpec& key, const YamlNode& value, const Mark& where, Layer layer) {
+    const bool null = value.kind == YamlNode::Kind::kNull;
     if (null && key.null_keeps_lower) return;
-    if (null && !key.nullable) {
-      throw bad_input("{}: {} is nothing (null); expected {}", where.text(), key.name, key.type);
-    }
-    if (null) {
+    if (null && key.nullable) {
       key.reset(result_.config);
+    } else if (null) {
+      YamlNode nothing;
+      nothing.mark = where;
+      key.set(result_.config, nothing);  // says what it expects instead
     } else {
       key.set(result_.config, value);
     }
     entry(key) = {key.name, layer, where.text(), null};
   }
 
-  void apply_map(const Node& map, Place place, Layer layer, const std::string& group) {
+  void apply_map(const YamlNode& map, Place place, Layer layer, const std::string& group) {
     std::map<const KeySpec*, const MapEntry*> seen;
     for (const MapEntry& item : map.entries) {
       const std::string name = group.empty() ? item.key : group + "." + item.key;
       const bool dotted = item.key.find('.') != std::string::npos;  // the nested form is the only one in a file
       if (const KeySpec* key = find_key(place, name); key != nullptr && !dotted) {
         refuse_second_name(seen, *key, item);
-        assign(*key, item.value, item.value.kind == Node::Kind::kNull ? item.mark : item.value.mark, layer);
+        assign(*key, item.value, item.value.kind == YamlNode::Kind::kNull ? item.mark : item.value.mark, layer);
       } else if (group.empty() && is_group(place, name)) {
         apply_group(item, place, layer);
       } else if (is_foreign_key(place, name)) {
@@ -85,8 +86,8 @@ class Loader {
   }
 
   void apply_group(const MapEntry& item, Place place, Layer layer) {
-    if (item.value.kind == Node::Kind::kNull) return;
-    if (item.value.kind != Node::Kind::kMap) {
+    if (item.value.kind == YamlNode::Kind::kNull) return;
+    if (item.value.kind != YamlNode::Kind::kMap) {
       throw bad_input("{}: {} is a group of keys; expected a map", item.value.mark.text(), item.key);
     }
     apply_map(item.value, place, layer, item.key);
@@ -95,7 +96,7 @@ class Loader {
   /// Two names of one key in the same file contradict each other, unless one is null.
   static void refuse_second_name(std::map<const KeySpec*, const MapEntry*>& seen, const KeySpec& key,
                                  const MapEntry& item) {
-    if (item.value.kind == Node::Kind::kNull) return;
+    if (item.value.kind == YamlNode::Kind::kNull) return;
     const auto [first, fresh] = seen.emplace(&key, &item);
     if (!fresh && *first->second->mark.source == *item.mark.source) {
       throw bad_input("{}: '{}' and '{}' (line {}) name the same setting; keep one", item.mark.text(), item.key,
@@ -105,10 +106,10 @@ class Loader {
   }
 
   /// The file's own keys and those of its module; answers the overrides, to be applied after the presets.
-  const Node* apply_run_file(const Node& document) {
-    Node top = document;
-    const Node* modules = document.find("modules");
-    if (modules == nullptr || modules->kind != Node::Kind::kMap) {
+  const YamlNode* apply_run_file(const YamlNode& document) {
+    YamlNode top = document;
+    const YamlNode* modules = document.find("modules");
+    if (modules == nullptr || modules->kind != YamlNode::Kind::kMap) {
       apply_map(top, Place::kRun, Layer::kRunFile, "");  // a key in the wrong place is the likelier mistake
       throw bad_input("{}: 'modules:' is missing; the run is described under modules.post_trainer",
                       document.mark.text());
@@ -120,18 +121,18 @@ class Loader {
       if (module.key == "post_trainer") continue;
       throw bad_input("{}: unknown module '{}'; the one that runs is 'post_trainer'", module.mark.text(), module.key);
     }
-    const Node* trainer = modules->find("post_trainer");
-    if (trainer == nullptr || trainer->kind != Node::Kind::kMap) {
+    const YamlNode* trainer = modules->find("post_trainer");
+    if (trainer == nullptr || trainer->kind != YamlNode::Kind::kMap) {
       throw bad_input("{}: modules.post_trainer is missing", modules->mark.text());
     }
     trainer_mark_ = trainer->mark;
-    Node module = *trainer;
+    YamlNode module = *trainer;
     std::erase_if(module.entries, [](const MapEntry& item) { return item.key == "overrides"; });
     apply_map(module, Place::kModule, Layer::kRunFile, "");
 
-    const Node* overrides = trainer->find("overrides");
-    if (overrides == nullptr || overrides->kind == Node::Kind::kNull) return nullptr;
-    if (overrides->kind != Node::Kind::kMap) {
+    const YamlNode* overrides = trainer->find("overrides");
+    if (overrides == nullptr || overrides->kind == YamlNode::Kind::kNull) return nullptr;
+    if (overrides->kind != YamlNode::Kind::kMap) {
       throw bad_input("{}: overrides is {}; expected a map of keys", overrides->mark.text(), describe(*overrides));
     }
     return overrides;

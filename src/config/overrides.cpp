@@ -17,27 +17,27 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-void place_at(Node& node, const Mark& mark) {
+void place_at(YamlNode& node, const Mark& mark) {
   node.mark = mark;
-  for (Node& item : node.items) place_at(item, mark);
+  for (YamlNode& item : node.items) place_at(item, mark);
   for (MapEntry& entry : node.entries) {
     entry.mark = mark;
     place_at(entry.value, mark);
   }
 }
 
-Node scalar(std::string_view text, const Mark& mark) {
-  Node node;
+YamlNode scalar(std::string_view text, const Mark& mark) {
+  YamlNode node;
   node.mark = mark;
   if (is_null_text(text)) return node;
-  node.kind = Node::Kind::kScalar;
+  node.kind = YamlNode::Kind::kScalar;
   node.text = text;
   return node;
 }
 
-Node comma_list(std::string_view text, const Mark& mark) {
-  Node list;
-  list.kind = Node::Kind::kList;
+YamlNode comma_list(std::string_view text, const Mark& mark) {
+  YamlNode list;
+  list.kind = YamlNode::Kind::kList;
   list.mark = mark;
   while (true) {
     const std::size_t comma = text.find(',');
@@ -47,12 +47,12 @@ Node comma_list(std::string_view text, const Mark& mark) {
   }
 }
 
-Node read_node(Kind kind, std::string_view text, const Mark& mark) {
+YamlNode read_node(Kind kind, std::string_view text, const Mark& mark) {
   const bool list = kind == Kind::kTextList || kind == Kind::kNumberList;
   const bool map = kind == Kind::kTextMap || kind == Kind::kTree;
   const std::string_view start = trimmed(text).substr(0, 1);
   if ((list && start == "[") || (map && start == "{")) {
-    Node node = parse_yaml(text, *mark.source);
+    YamlNode node = parse_yaml(text, *mark.source);
     place_at(node, mark);
     return node;
   }
@@ -109,7 +109,7 @@ CommandLineValue read_override(const Override& override) {
   if (const KeySpec* key = find_anywhere(name)) return {key, name, read_node(key->kind, text, mark)};
   if (const KeySpec* key = find_map_above(name)) {
     CommandLineValue result{key, name, {}};
-    result.value.kind = Node::Kind::kMap;
+    result.value.kind = YamlNode::Kind::kMap;
     result.value.mark = mark;
     result.value.entries.push_back({name.substr(name.rfind('.') + 1), mark, scalar(text, mark)});
     return result;

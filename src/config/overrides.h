@@ -10,7 +10,7 @@ namespace primus::config {
 struct CommandLineValue {
   const KeySpec* key = nullptr;  // null: a key with a meaning elsewhere only
   std::string name;
-  Node value;
+  YamlNode value;
 };
 
 /// Throws Error for an unknown key or a list or map that is not valid YAML.

@@ -30,6 +30,12 @@ std::string with_extension(const std::string& name) {
   return name.ends_with(".yaml") || name.ends_with(".yml") ? name : name + ".yaml";
 }
 
+/// Relative to the working directory when it lies below it: shorter in messages.
+fs::path short_path(const fs::path& path) {
+  const fs::path relative = path.lexically_proximate(fs::current_path());
+  return relative.string().starts_with("..") ? path : relative;
+}
+
 }  // namespace
 
 Environment environment_or_process(const Environment& environment) {
@@ -61,14 +67,14 @@ Preset find_preset(PresetKind kind, const std::string& framework, const std::str
   std::error_code failure;
   std::vector<std::string> searched;
   if (file.find('/') == std::string::npos) {
-    if (fs::is_regular_file(presets / file, failure)) return {presets / file, name};
+    if (fs::is_regular_file(presets / file, failure)) return {short_path(presets / file), name};
     searched.push_back(presets.string());
   }
   std::vector<fs::path> folders = {fs::current_path()};
   if (!run_file.empty()) folders.insert(folders.begin(), fs::absolute(run_file).parent_path());
   for (const fs::path& folder : folders) {
     const fs::path path = (folder / file).lexically_normal();
-    if (fs::is_regular_file(path, failure)) return {path, path.string()};
+    if (fs::is_regular_file(path, failure)) return {short_path(path), path.string()};
     searched.push_back(folder.string());
   }
   throw bad_input("{}: there is no {} preset '{}'{} (looked in {})", mark.text(),

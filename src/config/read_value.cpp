@@ -35,7 +35,7 @@ Parsed parse_decimal(std::string_view text, double& value) {
 bool is_true(std::string_view text) { return text == "true" || text == "True" || text == "TRUE"; }
 bool is_false(std::string_view text) { return text == "false" || text == "False" || text == "FALSE"; }
 
-[[noreturn]] void refuse(const Node& node, std::string_view key, std::string_view expected) {
+[[noreturn]] void refuse(const YamlNode& node, std::string_view key, std::string_view expected) {
   throw bad_input("{}: {} is {}; expected {}", node.mark.text(), key, describe(node), expected);
 }
 
@@ -55,61 +55,61 @@ std::string Range::text() const {
   return {};
 }
 
-std::int64_t read_integer(const Node& node, std::string_view key, const Range& range) {
+std::int64_t read_integer(const YamlNode& node, std::string_view key, const Range& range) {
   std::int64_t value = 0;
-  const Parsed parsed = node.kind == Node::Kind::kScalar && !node.quoted ? parse(node.text, value) : Parsed::kNo;
+  const Parsed parsed = node.kind == YamlNode::Kind::kScalar && !node.quoted ? parse(node.text, value) : Parsed::kNo;
   if (parsed != Parsed::kYes || !range.holds(static_cast<double>(value))) {
     refuse(node, key, parsed == Parsed::kTooLarge ? "an integer that fits 64 bits" : "an integer" + range.text());
   }
   return value;
 }
 
-double read_number(const Node& node, std::string_view key, const Range& range) {
+double read_number(const YamlNode& node, std::string_view key, const Range& range) {
   double value = 0.0;
   const Parsed parsed =
-      node.kind == Node::Kind::kScalar && !node.quoted ? parse_decimal(node.text, value) : Parsed::kNo;
+      node.kind == YamlNode::Kind::kScalar && !node.quoted ? parse_decimal(node.text, value) : Parsed::kNo;
   if (parsed != Parsed::kYes || !range.holds(value)) {
     refuse(node, key, parsed == Parsed::kTooLarge ? "a number within double precision" : "a number" + range.text());
   }
   return value;
 }
 
-bool read_truth(const Node& node, std::string_view key) {
-  if (node.kind == Node::Kind::kScalar && !node.quoted) {
+bool read_truth(const YamlNode& node, std::string_view key) {
+  if (node.kind == YamlNode::Kind::kScalar && !node.quoted) {
     if (is_true(node.text)) return true;
     if (is_false(node.text)) return false;
   }
   refuse(node, key, "true or false");
 }
 
-std::string read_text_value(const Node& node, std::string_view key) {
-  if (node.kind != Node::Kind::kScalar) refuse(node, key, "text");
+std::string read_text_value(const YamlNode& node, std::string_view key) {
+  if (node.kind != YamlNode::Kind::kScalar) refuse(node, key, "text");
   return node.text;
 }
 
-std::vector<std::string> read_text_list(const Node& node, std::string_view key) {
-  if (node.kind == Node::Kind::kScalar) return {node.text};
-  if (node.kind != Node::Kind::kList) refuse(node, key, "text or a list of texts");
+std::vector<std::string> read_text_list(const YamlNode& node, std::string_view key) {
+  if (node.kind == YamlNode::Kind::kScalar) return {node.text};
+  if (node.kind != YamlNode::Kind::kList) refuse(node, key, "text or a list of texts");
   std::vector<std::string> texts;
-  for (const Node& item : node.items) {
-    if (item.kind != Node::Kind::kScalar) refuse(item, fmt::format("{}[{}]", key, texts.size()), "text");
+  for (const YamlNode& item : node.items) {
+    if (item.kind != YamlNode::Kind::kScalar) refuse(item, fmt::format("{}[{}]", key, texts.size()), "text");
     texts.push_back(item.text);
   }
   return texts;
 }
 
-std::vector<double> read_number_list(const Node& node, std::string_view key, const Range& range) {
-  if (node.kind == Node::Kind::kScalar) return {read_number(node, key, range)};
-  if (node.kind != Node::Kind::kList) refuse(node, key, "a list of numbers" + range.text());
+std::vector<double> read_number_list(const YamlNode& node, std::string_view key, const Range& range) {
+  if (node.kind == YamlNode::Kind::kScalar) return {read_number(node, key, range)};
+  if (node.kind != YamlNode::Kind::kList) refuse(node, key, "a list of numbers" + range.text());
   std::vector<double> numbers;
-  for (const Node& item : node.items) {
+  for (const YamlNode& item : node.items) {
     numbers.push_back(read_number(item, fmt::format("{}[{}]", key, numbers.size()), range));
   }
   return numbers;
 }
 
-std::map<std::string, std::string> read_text_map(const Node& node, std::string_view key) {
-  if (node.kind != Node::Kind::kMap) refuse(node, key, "a map of names");
+std::map<std::string, std::string> read_text_map(const YamlNode& node, std::string_view key) {
+  if (node.kind != YamlNode::Kind::kMap) refuse(node, key, "a map of names");
   std::map<std::string, std::string> map;
   for (const MapEntry& entry : node.entries) {
     map[entry.key] = read_text_value(entry.value, fmt::format("{}.{}", key, entry.key));
@@ -117,23 +117,23 @@ std::map<std::string, std::string> read_text_map(const Node& node, std::string_v
   return map;
 }
 
-std::size_t read_choice(const Node& node, std::string_view key, const std::vector<std::string>& names) {
-  if (node.kind == Node::Kind::kScalar) {
+std::size_t read_choice(const YamlNode& node, std::string_view key, const std::vector<std::string>& names) {
+  if (node.kind == YamlNode::Kind::kScalar) {
     for (std::size_t i = 0; i < names.size(); ++i) {
       if (node.text == names[i]) return i;
     }
   }
   std::string expected = fmt::format("{}", fmt::join(names, ", "));
   if (names.size() > 1) expected = "one of " + expected;
-  if (node.kind == Node::Kind::kScalar) expected += did_you_mean(node.text, names);
+  if (node.kind == YamlNode::Kind::kScalar) expected += did_you_mean(node.text, names);
   refuse(node, key, expected);
 }
 
-std::string to_json(const Node& node) {
+std::string to_json(const YamlNode& node) {
   switch (node.kind) {
-    case Node::Kind::kNull:
+    case YamlNode::Kind::kNull:
       return "null";
-    case Node::Kind::kScalar: {
+    case YamlNode::Kind::kScalar: {
       if (node.quoted) return emit_json_string(node.text);
       if (is_true(node.text)) return "true";
       if (is_false(node.text)) return "false";
@@ -143,12 +143,12 @@ std::string to_json(const Node& node) {
       if (parse_decimal(node.text, number) == Parsed::kYes) return emit_number(number);
       return emit_json_string(node.text);
     }
-    case Node::Kind::kList: {
+    case YamlNode::Kind::kList: {
       std::vector<std::string> items;
-      for (const Node& item : node.items) items.push_back(to_json(item));
+      for (const YamlNode& item : node.items) items.push_back(to_json(item));
       return fmt::format("[{}]", fmt::join(items, ", "));
     }
-    case Node::Kind::kMap: {
+    case YamlNode::Kind::kMap: {
       std::vector<std::string> items;
       for (const MapEntry& entry : node.entries) {
         items.push_back(fmt::format("{}: {}", emit_json_string(entry.key), to_json(entry.value)));
@@ -159,15 +159,15 @@ std::string to_json(const Node& node) {
   return {};
 }
 
-std::string describe(const Node& node) {
+std::string describe(const YamlNode& node) {
   switch (node.kind) {
-    case Node::Kind::kNull:
+    case YamlNode::Kind::kNull:
       return "nothing (null)";
-    case Node::Kind::kList:
+    case YamlNode::Kind::kList:
       return "a list";
-    case Node::Kind::kMap:
+    case YamlNode::Kind::kMap:
       return "a map";
-    case Node::Kind::kScalar:
+    case YamlNode::Kind::kScalar:
       break;
   }
   if (node.quoted) return fmt::format("the quoted text \"{}\"", node.text);

@@ -26,26 +26,26 @@ struct Range {
 };
 
 /// `012` is twelve. Throws for fractions, exponents and numbers beyond 64 bits too.
-std::int64_t read_integer(const Node& node, std::string_view key, const Range& range);
-double read_number(const Node& node, std::string_view key, const Range& range);
+std::int64_t read_integer(const YamlNode& node, std::string_view key, const Range& range);
+double read_number(const YamlNode& node, std::string_view key, const Range& range);
 /// true or false (also True, TRUE, False, FALSE).
-bool read_truth(const Node& node, std::string_view key);
+bool read_truth(const YamlNode& node, std::string_view key);
 /// Any scalar as it is written.
-std::string read_text_value(const Node& node, std::string_view key);
+std::string read_text_value(const YamlNode& node, std::string_view key);
 /// A list of scalars; a single scalar is a list of one.
-std::vector<std::string> read_text_list(const Node& node, std::string_view key);
-std::vector<double> read_number_list(const Node& node, std::string_view key, const Range& range);
+std::vector<std::string> read_text_list(const YamlNode& node, std::string_view key);
+std::vector<double> read_number_list(const YamlNode& node, std::string_view key, const Range& range);
 /// A map of scalars.
-std::map<std::string, std::string> read_text_map(const Node& node, std::string_view key);
+std::map<std::string, std::string> read_text_map(const YamlNode& node, std::string_view key);
 
 /// The position of the scalar in `names`.
-std::size_t read_choice(const Node& node, std::string_view key, const std::vector<std::string>& names);
+std::size_t read_choice(const YamlNode& node, std::string_view key, const std::vector<std::string>& names);
 
 /// The map as JSON text on one line, "{"a": 1, "b": [true, null]}": quoted scalars are strings, plain ones whatever
 /// YAML's core schema makes of them.
-std::string to_json(const Node& node);
+std::string to_json(const YamlNode& node);
 
 /// What a node is, for messages: "the number 5", "the text 'x'", "a list", "nothing (null)".
-std::string describe(const Node& node);
+std::string describe(const YamlNode& node);
 
 }  // namespace primus::config

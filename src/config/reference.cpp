@@ -31,8 +31,8 @@ constexpr std::string_view kIntroduction =
 Generated from the program; do not edit. `primus-cli config show --config F --explain`
 prints each value of a run and where it came from. Command line overrides use the same names, dotted when nested:
 `--train_iters 200`, `--dataset.path=train.jsonl`. A later layer wins: model preset, module preset, the file's
-`overrides`, command line. `${NAME}` and `${NAME:default}` read environment variables; `extends: [file]` merges other
-files under this one.
+`overrides`, command line. `${NAME}` and `${NAME:default}` read environment variables (inside `[ ]` and `{ }` put
+them in quotes); `extends: [file]` merges other files under this one.
 )";
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <vector>
 
 /// The complete, validated description of a run. Nothing downstream reads YAML. The key that fills each field has the
-/// field's name (docs/reference.md is generated from the same schema); defaults here are the contract's.
+/// field's name (docs/reference-config.md is generated from the same schema); defaults here are the contract's.
 namespace primus::config {
 
 enum class Peft { kNone, kLora };

@@ -18,7 +18,7 @@ std::vector<std::string> names_below(Place place, std::string_view group) {
   const auto add = [&](const std::string& name) {
     if (!name.starts_with(prefix)) return;
     const std::string rest = name.substr(prefix.size());
-    names.push_back(rest.substr(0, rest.find('.')));
+    names.emplace_back(rest, 0, rest.find('.'));
   };
   for (const KeySpec& key : schema()) {
     if (key.place != place) continue;
@@ -26,7 +26,7 @@ std::vector<std::string> names_below(Place place, std::string_view group) {
     for (const std::string& other : key.aliases) add(other);
   }
   if (group.empty() && place == Place::kRun) names.insert(names.end(), {"modules", "extends"});
-  if (group.empty() && place == Place::kModule) names.push_back("overrides");
+  if (group.empty() && place == Place::kModule) names.emplace_back("overrides");
   return names;
 }
 
@@ -87,7 +87,7 @@ bool is_group(Place place, std::string_view group) {
 
 std::string unknown_key_text(Place place, std::string_view group, std::string_view key) {
   const std::string full = group.empty() ? std::string(key) : fmt::format("{}.{}", group, key);
-  const std::string unknown = fmt::format("unknown key '{}'", full);
+  std::string unknown = fmt::format("unknown key '{}'", full);
   for (const Place other : kPlaces) {
     if (other != place && (find_key(other, full) != nullptr || (group.empty() && is_group(other, full)))) {
       return fmt::format("{} here; it belongs {}", unknown, place_text(other));

@@ -36,9 +36,9 @@ struct KeySpec {
   bool nullable = false;               // `key: null` takes the default
   bool null_keeps_lower = false;       // `key: null` leaves what a lower layer set
 
-  std::function<void(RunConfig&, const Node&)> set;   // throws Error for a value of the wrong type or range
-  std::function<void(RunConfig&)> reset;              // what null does
-  std::function<std::string(const RunConfig&)> show;  // the value as YAML text
+  std::function<void(RunConfig&, const YamlNode&)> set;  // throws Error for a value of the wrong type or range
+  std::function<void(RunConfig&)> reset;                 // what null does
+  std::function<std::string(const RunConfig&)> show;     // the value as YAML text
 
   /// For schema_keys.cpp: finish the description of the key just added.
   KeySpec& alias(std::string other);
@@ -68,6 +68,6 @@ std::vector<std::string> foreign_keys();
 
 /// Hugging Face names of the linear projections that PEFT target names stand for, in the model's order and each once;
 /// empty for all seven. Throws Error for an unknown name.
-std::vector<std::string> expand_target_modules(const Node& node, std::string_view key);
+std::vector<std::string> expand_target_modules(const YamlNode& node, std::string_view key);
 
 }  // namespace primus::config

@@ -37,11 +37,11 @@ KeySpec& add_model_config(KeyTable& table) {
   KeySpec& key = table.custom("model_config", Kind::kTree, "map",
                               "The model's shape in the terms of its config.json, for `plan` and `benchmark` without "
                               "files. A checkpoint's own config.json comes first. Merged over the preset's.");
-  key.set = [](RunConfig& config, const Node& node) {
-    if (node.kind != Node::Kind::kMap) {
+  key.set = [](RunConfig& config, const YamlNode& node) {
+    if (node.kind != YamlNode::Kind::kMap) {
       throw bad_input("{}: model_config is {}; expected a map", node.mark.text(), describe(node));
     }
-    Node merged = parse_yaml(config.model_config_json, "model_config");  // what lower layers gave; JSON is YAML
+    YamlNode merged = parse_yaml(config.model_config_json, "model_config");  // what lower layers gave; JSON is YAML
     merge_over(merged, node);
     config.model_config_json = to_json(merged);
   };
@@ -56,7 +56,7 @@ KeySpec& add_target_modules(KeyTable& table) {
   KeySpec& key = table.custom("peft_target_modules", Kind::kTextList, "list of texts",
                               "Linear projections with an adapter: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
                               "down_proj, or linear_qkv, linear_proj, linear_fc1, linear_fc2, or all-linear.");
-  key.set = [](RunConfig& config, const Node& node) {
+  key.set = [](RunConfig& config, const YamlNode& node) {
     config.peft_target_modules = expand_target_modules(node, "peft_target_modules");
   };
   key.reset = [](RunConfig& config) { config.peft_target_modules.clear(); };
@@ -108,7 +108,7 @@ void add_layout_keys(KeyTable& table) {
       .called_elsewhere({"cp", "cp_size"});
   KeySpec& chunks = table.custom("virtual_pipeline_model_parallel_size", Kind::kInteger, "integer ≥ 1",
                                  "Model chunks per pipeline stage (interleaved schedule).");
-  chunks.set = [](RunConfig& config, const Node& node) {
+  chunks.set = [](RunConfig& config, const YamlNode& node) {
     constexpr Range kChunks{.least = 1, .most = 1'000'000};
     config.virtual_pipeline_model_parallel_size =
         static_cast<int>(read_integer(node, "virtual_pipeline_model_parallel_size", kChunks));
@@ -226,10 +226,10 @@ void add_memory_keys(KeyTable& table) {
       table.text_list("recompute_modules", &RunConfig::recompute_modules,
                       "With granularity selective: core_attn, layernorm, mlp_act, mlp. null: core_attn.");
   modules.null_is_default();
-  modules.set = [](RunConfig& config, const Node& node) {
+  modules.set = [](RunConfig& config, const YamlNode& node) {
     static const std::vector<std::string> kNames = {"core_attn", "layernorm", "mlp_act", "mlp"};
     config.recompute_modules = read_text_list(node, "recompute_modules");
-    const bool list = node.kind == Node::Kind::kList;
+    const bool list = node.kind == YamlNode::Kind::kList;
     for (std::size_t i = 0; i < config.recompute_modules.size(); ++i) {
       read_choice(list ? node.items[i] : node, "recompute_modules", kNames);
     }
@@ -264,7 +264,7 @@ void add_saving_keys(KeyTable& table) {
 
 /// A map is merged name by name over what lower layers set.
 void finish_columns(KeySpec& columns) {
-  columns.set = [](RunConfig& config, const Node& node) {
+  columns.set = [](RunConfig& config, const YamlNode& node) {
     for (auto& [name, column] : read_text_map(node, "dataset.columns")) config.dataset.columns[name] = column;
   };
   columns.reset = [](RunConfig& config) { config.dataset.columns.clear(); };

@@ -31,7 +31,7 @@ const std::map<std::string, std::vector<std::string>>& group_names() {
 
 }  // namespace
 
-std::vector<std::string> expand_target_modules(const Node& node, std::string_view key) {
+std::vector<std::string> expand_target_modules(const YamlNode& node, std::string_view key) {
   const std::vector<std::string> names = read_text_list(node, key);
   std::vector<bool> chosen(kProjections.size(), false);
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -42,7 +42,7 @@ std::vector<std::string> expand_target_modules(const Node& node, std::string_vie
       if (found == kProjections.end()) {
         std::vector<std::string> known = kProjections;
         for (const auto& [name, unused] : group_names()) known.push_back(name);
-        const Mark& mark = node.kind == Node::Kind::kList ? node.items[i].mark : node.mark;
+        const Mark& mark = node.kind == YamlNode::Kind::kList ? node.items[i].mark : node.mark;
         throw bad_input("{}: {}: unknown module '{}'{}; known: {}", mark.text(), key, names[i],
                         did_you_mean(names[i], known), fmt::join(known, ", "));
       }

@@ -18,26 +18,42 @@ constexpr std::size_t kMaxDepth = 64;
 constexpr std::size_t kMaxNodes = 100'000;
 constexpr std::string_view kStringTag = "tag:yaml.org,2002:str";
 
-std::size_t count_nodes(const Node& node) {
+std::size_t count_nodes(const YamlNode& node) {
   std::size_t count = 1;
-  for (const Node& item : node.items) count += count_nodes(item);
+  for (const YamlNode& item : node.items) count += count_nodes(item);
   for (const MapEntry& entry : node.entries) count += count_nodes(entry.value);
   return count;
+}
+
+/// Whether the quote at `start` is closed; yaml-cpp takes the end of the text for a closing one.
+bool is_closed_quote(std::string_view text, std::size_t start) {
+  const char quote = text[start];
+  for (std::size_t at = start + 1; at < text.size(); ++at) {
+    const bool doubled = text[at] == '\'' && at + 1 < text.size() && text[at + 1] == '\'';
+    const bool escaped = quote == '"' ? text[at] == '\\' : doubled;
+    if (escaped) {
+      ++at;
+    } else if (text[at] == quote) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /// Builds the tree out of yaml-cpp's events. Containers under construction lie on a stack; in a map, events alternate
 /// between a key and its value.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(std::shared_ptr<const std::string> source) : source_(std::move(source)) {}
+  TreeBuilder(std::shared_ptr<const std::string> source, std::string_view text)
+      : source_(std::move(source)), text_(text) {}
 
-  Node take() { return std::move(root_); }
+  YamlNode take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    Node node;
+    YamlNode node;
     node.mark = at(mark);
     add(std::move(node), anchor);
   }
@@ -47,38 +63,44 @@ class TreeBuilder : public YAML::EventHandler {
     if (found == anchors_.end()) {
       throw bad_input("{}: this alias stands inside the node that it names", at(mark).text());
     }
-    const Node copy = found->second;
+    YamlNode copy = found->second;
+    copy.mark = at(mark);
     nodes_ += count_nodes(copy) - 1;
     if (!open_.empty()) check_key(copy);
-    add(copy, 0);
+    add(std::move(copy), 0);
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    Node node;
-    node.kind = Node::Kind::kScalar;
+    YamlNode node;
+    node.kind = YamlNode::Kind::kScalar;
     node.mark = at(mark);
     node.text = value;
     node.quoted = tag == "!" || tag == kStringTag;
     if (!node.quoted) check_tag(tag, node.mark);
+    const auto start = static_cast<std::size_t>(mark.pos);
+    const bool in_quotes = node.quoted && start < text_.size() && (text_[start] == '"' || text_[start] == '\'');
+    if (in_quotes && !is_closed_quote(text_, start)) {
+      throw bad_input("{}: not valid YAML: this quote is never closed", node.mark.text());
+    }
     add(std::move(node), anchor);
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
-    open(Node::Kind::kList, mark, tag, anchor);
+    open(YamlNode::Kind::kList, mark, tag, anchor);
   }
   void OnSequenceEnd() override { close(); }
 
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
-    open(Node::Kind::kMap, mark, tag, anchor);
+    open(YamlNode::Kind::kMap, mark, tag, anchor);
   }
   void OnMapEnd() override { close(); }
 
  private:
   struct Open {
-    Node node;
+    YamlNode node;
     YAML::anchor_t anchor = 0;
     bool has_key = false;
     MapEntry entry;  // the key that waits for its value
@@ -92,7 +114,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
-  void open(Node::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
+  void open(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
     check_tag(tag, at(mark));
     if (open_.size() == kMaxDepth) {
       throw bad_input("{}: nested deeper than {} levels", at(mark).text(), kMaxDepth);
@@ -112,14 +134,14 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   /// A node that comes where a map expects a key must be a scalar.
-  void check_key(const Node& node) const {
+  void check_key(const YamlNode& node) const {
     const Open& parent = open_.back();
-    if (parent.node.kind == Node::Kind::kMap && !parent.has_key && node.kind != Node::Kind::kScalar) {
+    if (parent.node.kind == YamlNode::Kind::kMap && !parent.has_key && node.kind != YamlNode::Kind::kScalar) {
       throw bad_input("{}: a key must be plain text", node.mark.text());
     }
   }
 
-  void add(Node node, YAML::anchor_t anchor) {
+  void add(YamlNode node, YAML::anchor_t anchor) {
     if (++nodes_ > kMaxNodes) {
       throw bad_input("{}: more than {} values", node.mark.text(), kMaxNodes);
     }
@@ -129,7 +151,7 @@ class TreeBuilder : public YAML::EventHandler {
       return;
     }
     Open& parent = open_.back();
-    if (parent.node.kind == Node::Kind::kList) {
+    if (parent.node.kind == YamlNode::Kind::kList) {
       parent.node.items.push_back(std::move(node));
     } else if (!parent.has_key) {
       check_key(node);
@@ -142,7 +164,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
-  static void add_key(Open& parent, Node key) {
+  static void add_key(Open& parent, YamlNode key) {
     if (key.text == "<<" && !key.quoted) {
       throw bad_input("{}: merge keys ('<<') are not supported; use 'extends: [file]' or write the keys out",
                       key.mark.text());
@@ -159,9 +181,10 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   std::shared_ptr<const std::string> source_;
+  std::string_view text_;
   std::vector<Open> open_;
-  std::map<YAML::anchor_t, Node> anchors_;
-  Node root_;
+  std::map<YAML::anchor_t, YamlNode> anchors_;
+  YamlNode root_;
   std::size_t nodes_ = 0;
 };
 
@@ -172,32 +195,33 @@ std::string Mark::text() const {
   return line == 0 ? *source : fmt::format("{}:{}:{}", *source, line, column);
 }
 
-const Node* Node::find(std::string_view key) const {
+const YamlNode* YamlNode::find(std::string_view key) const {
   for (const MapEntry& entry : entries) {
     if (entry.key == key) return &entry.value;
   }
   return nullptr;
 }
 
-Node* Node::find(std::string_view key) { return const_cast<Node*>(std::as_const(*this).find(key)); }
+YamlNode* YamlNode::find(std::string_view key) { return const_cast<YamlNode*>(std::as_const(*this).find(key)); }
 
 bool is_null_text(std::string_view text) {
   return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL";
 }
 
-Node parse_yaml(std::string_view text, const std::string& source) {
+YamlNode parse_yaml(std::string_view text, const std::string& source) {
   const auto name = std::make_shared<const std::string>(source);
-  TreeBuilder builder(name);
+  TreeBuilder builder(name, text);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
-    Node root;
+    YamlNode root;
     root.mark = {name, 1, 1};
     if (!parser.HandleNextDocument(builder)) return root;
     root = builder.take();
-    TreeBuilder second(name);
+    TreeBuilder second(name, text);
     if (parser.HandleNextDocument(second)) {
-      throw bad_input("{}: a second YAML document begins here; only one is allowed", second.take().mark.text());
+      throw bad_input("{}: this does not belong to what stands above it (wrong indentation, or a second YAML document)",
+                      second.take().mark.text());
     }
     return root;
   } catch (const YAML::Exception& error) {

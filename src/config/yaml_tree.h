@@ -21,32 +21,32 @@ struct Mark {
 
 struct MapEntry;
 
-struct Node {
+struct YamlNode {
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;
   Mark mark;
   std::string text;               // kScalar: as written, without its quotes
   bool quoted = false;            // kScalar: written in quotes or as a block, so never a number, truth value or null
-  std::vector<Node> items;        // kList
+  std::vector<YamlNode> items;    // kList
   std::vector<MapEntry> entries;  // kMap, in the order written, every key once
 
   /// The value of `key` in a map, or null.
-  const Node* find(std::string_view key) const;
-  Node* find(std::string_view key);
+  const YamlNode* find(std::string_view key) const;
+  YamlNode* find(std::string_view key);
 };
 
 struct MapEntry {
   std::string key;
   Mark mark;
-  Node value;
+  YamlNode value;
 };
 
 /// One YAML document. `source` names the text in marks and errors. An empty text gives a null node.
 /// Throws Error with file:line:column for broken YAML, doubled keys, keys that are not plain text, merge keys (`<<`),
 /// tags other than `!!str`, nesting deeper than 64, more than 100,000 nodes (aliases counted as often as used), and a
 /// second document.
-Node parse_yaml(std::string_view text, const std::string& source);
+YamlNode parse_yaml(std::string_view text, const std::string& source);
 
 /// True for the plain scalars that YAML reads as null.
 bool is_null_text(std::string_view text);

@@ -54,7 +54,7 @@ TEST_F(DocumentTest, ExtendsMergesLaterOverEarlier) {
   write("base/two.yaml", "extends: three.yaml\nb: 2\nm: {y: 2}\n");
   write("base/three.yaml", "a: 3\nc: 3\n");
   const auto file = write("top.yaml", "extends: [base/one.yaml, base/two.yaml]\nm: {z: 4}\nlist: [9]\n");
-  const Node document = read_document(file, environment());
+  const YamlNode document = read_document(file, environment());
   EXPECT_EQ(document.find("a")->text, "3");
   EXPECT_EQ(document.find("b")->text, "2");
   EXPECT_EQ(document.find("c")->text, "3");

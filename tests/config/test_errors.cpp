@@ -74,7 +74,7 @@ TEST_F(ErrorTest, WrongTypesSayWhatWasFound) {
   EXPECT_EQ(run_error({"train_iters: \"200\""}),
             "run.yaml:5:20: train_iters is the quoted text \"200\"; expected an integer ≥ 1");
   EXPECT_EQ(run_error({"train_iters: [1]"}), "run.yaml:5:20: train_iters is a list; expected an integer ≥ 1");
-  EXPECT_EQ(run_error({"train_iters: null"}), "run.yaml:5:7: train_iters is nothing (null); expected integer ≥ 1");
+  EXPECT_EQ(run_error({"train_iters: null"}), "run.yaml:5:7: train_iters is nothing (null); expected an integer ≥ 1");
   EXPECT_EQ(run_error({"train_iters: 99999999999999999999"}),
             "run.yaml:5:20: train_iters is 99999999999999999999; expected an integer that fits 64 bits");
   EXPECT_EQ(run_error({"train_iters: 3000000000"}), "run.yaml:5:20: train_iters is too large: 3000000000");

@@ -68,7 +68,7 @@ TEST_F(OverridesTest, ErrorsNameTheOption) {
   EXPECT_EQ(error({"dataset", "a"}),
             "--dataset: 'dataset' is a group of keys; give one of them, for example --dataset.path");
   EXPECT_EQ(error({"train_iters", "x"}), "--train_iters: train_iters is the text 'x'; expected an integer ≥ 1");
-  EXPECT_EQ(error({"train_iters", ""}), "--train_iters: train_iters is nothing (null); expected integer ≥ 1");
+  EXPECT_EQ(error({"train_iters", ""}), "--train_iters: train_iters is nothing (null); expected an integer ≥ 1");
   EXPECT_EQ(error({"peft", "lroa"}),
             "--peft: peft is the text 'lroa'; expected one of none, lora; did you mean 'lora'?");
   EXPECT_EQ(error({"dataset.weights", "1,x"}),

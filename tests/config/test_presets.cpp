@@ -7,13 +7,13 @@ namespace {
 
 class PresetsTest : public ConfigTest {
  protected:
-  Node shape_of(const std::string& preset) const {
+  YamlNode shape_of(const std::string& preset) const {
     return parse_yaml(load({{}, {{"model", preset}}, environment()}).config.model_config_json, preset);
   }
-  static std::int64_t number(const Node& shape, std::string_view key) { return std::stoll(shape.find(key)->text); }
+  static std::int64_t number(const YamlNode& shape, std::string_view key) { return std::stoll(shape.find(key)->text); }
 
   /// Weights of embedding, head (unless tied), projections, norms, and what the architecture adds.
-  static std::int64_t parameters(const Node& shape) {
+  static std::int64_t parameters(const YamlNode& shape) {
     const std::int64_t hidden = number(shape, "hidden_size"), vocab = number(shape, "vocab_size");
     const std::int64_t head_dim = number(shape, "head_dim");
     const std::int64_t q = number(shape, "num_attention_heads") * head_dim;
