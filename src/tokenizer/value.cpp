@@ -1,5 +1,7 @@
 #include "tokenizer/value.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace primus::tokenizer {
@@ -11,13 +13,36 @@ constexpr std::size_t kIndexFrom = 12;  // below that a scan is faster than hash
   throw bad_input("expected {}, found {}", wanted, found.kind_name());
 }
 
+int checked_depth(int depth) {
+  if (depth > Value::kMaxDepth) throw bad_input("lists and dicts are nested more than {} deep", Value::kMaxDepth);
+  return depth;
+}
+
 }  // namespace
 
-Value::Value(Dict members) : data_(std::make_shared<const Dict>(std::move(members))) {}
+Value::Value(Dict members) {
+  checked_depth(members.depth() + 1);
+  data_ = std::make_shared<const Dict>(std::move(members));
+}
+
+Value::Value(List values) : data_(make_sequence(std::move(values))) {}
+
+std::shared_ptr<const Value::Sequence> Value::make_sequence(List values) {
+  int depth = 0;
+  for (const Value& value : values) depth = std::max(depth, value.depth());
+  return std::make_shared<const Sequence>(Sequence{std::move(values), checked_depth(depth + 1)});
+}
+
+int Value::depth() const {
+  if (const Items* items = std::get_if<Items>(&data_)) return (*items)->depth;
+  if (const Tuple* tuple = std::get_if<Tuple>(&data_)) return tuple->items->depth;
+  if (const Members* members = std::get_if<Members>(&data_)) return (*members)->depth() + 1;
+  return 0;
+}
 
 Value Value::tuple(List values) {
   Value value;
-  value.data_ = Tuple{std::make_shared<const List>(std::move(values))};
+  value.data_ = Tuple{make_sequence(std::move(values))};
   return value;
 }
 
@@ -99,8 +124,8 @@ const std::string& Value::as_string() const {
 }
 
 const List& Value::as_list() const {
-  if (const Items* items = std::get_if<Items>(&data_)) return **items;
-  if (const Tuple* tuple = std::get_if<Tuple>(&data_)) return *tuple->items;
+  if (const Items* items = std::get_if<Items>(&data_)) return (*items)->values;
+  if (const Tuple* tuple = std::get_if<Tuple>(&data_)) return tuple->items->values;
   wrong_kind("a list", *this);
 }
 
@@ -160,6 +185,7 @@ std::size_t Dict::index_of(std::string_view key) const {
 }
 
 void Dict::set(std::string key, Value value) {
+  depth_ = std::max(depth_, value.depth());
   const std::size_t at = index_of(key);
   if (at < members_.size()) {
     members_[at].second = std::move(value);

@@ -27,6 +27,7 @@ class Object {
 /// and undefined). Immutable and shared: copying costs a reference count. Texts are UTF-8.
 class Value {
  public:
+  static constexpr int kMaxDepth = 500;
   enum class Kind { kUndefined, kNull, kBool, kInt, kBigInt, kFloat, kString, kList, kTuple, kDict, kObject };
 
   Value() : data_(Null{}) {}
@@ -39,7 +40,8 @@ class Value {
   Value(std::string value) : data_(std::make_shared<const std::string>(std::move(value))) {}
   Value(std::string_view value) : Value(std::string(value)) {}
   Value(const char* value) : Value(std::string(value)) {}
-  Value(List values) : data_(std::make_shared<const List>(std::move(values))) {}
+  /// Lists and dicts nest at most kMaxDepth deep: more is an Error.
+  Value(List values);
   Value(Dict members);
   Value(std::shared_ptr<Object> object) : data_(std::move(object)) {}
   static Value tuple(List values);
@@ -75,6 +77,8 @@ class Value {
   const Value* find(std::string_view key) const;
   /// True when both are the same shared list, dict or object (Python's `is`).
   bool same_object(const Value& other) const;
+  /// 0 for what holds no other values.
+  int depth() const;
   /// "string", "list", "none", …: for messages.
   std::string_view kind_name() const;
 
@@ -87,7 +91,12 @@ class Value {
     std::shared_ptr<const std::string> digits;
   };
   using Text = std::shared_ptr<const std::string>;
-  using Items = std::shared_ptr<const List>;
+  struct Sequence {
+    List values;
+    int depth;
+  };
+  static std::shared_ptr<const Sequence> make_sequence(List values);
+  using Items = std::shared_ptr<const Sequence>;
   struct Tuple {
     Items items;
   };
@@ -110,6 +119,8 @@ class Dict {
   const Value* find(std::string_view key) const;
   std::size_t size() const { return members_.size(); }
   bool empty() const { return members_.empty(); }
+  /// Of the deepest value that was ever set.
+  int depth() const { return depth_; }
   std::vector<Member>::const_iterator begin() const { return members_.begin(); }
   std::vector<Member>::const_iterator end() const { return members_.end(); }
 
@@ -117,6 +128,7 @@ class Dict {
   std::size_t index_of(std::string_view key) const;
 
   std::vector<Member> members_;
+  int depth_ = 0;
   std::unordered_map<std::string, std::size_t> index_;  // filled once there are many members
 };
 
