@@ -1,133 +1,146 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "ops/cpu/implementation.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/support.h"
 
+/// Attention cut into tasks for the threads. Every number is made by one task in a fixed order, so results do not
+/// depend on the number of threads.
 namespace primus::ops::cpu {
 namespace {
 
-/// One head's rows as contiguous f32.
-void load_head(const Tensor& tensor, Index first, Index count, Index head, Index dim, float* out) {
-  const ElementKernels& table = kernels_of(tensor.dtype());
-  for (Index t = 0; t < count; ++t) {
-    table.load(element_at(row_at(tensor, first + t), tensor.dtype(), head * dim), out + t * dim, dim);
-  }
+Index width_of(const AttentionShape& shape) { return (Index{shape.head_dim} + 15) / 16 * 16; }
+
+float* room_for_block(const AttentionShape& shape) {
+  constexpr Index kBlock = kAttentionBlock;
+  return scratch_floats(Scratch::kAttention, 2 * kBlock * kBlock + 7 * kBlock * width_of(shape) + 4 * kBlock);
 }
 
-void store_head(const float* in, const Tensor& tensor, Index first, Index count, Index head, Index dim) {
-  const ElementKernels& table = kernels_of(tensor.dtype());
-  for (Index t = 0; t < count; ++t) {
-    table.store(in + t * dim, element_at(row_at(tensor, first + t), tensor.dtype(), head * dim), dim);
-  }
+/// Rows from token `first` on, at the columns of head `head`.
+Rows head_of(const Tensor& tensor, Index first, Index head, Index dim) {
+  if (tensor.empty()) return {};
+  return {element_at(row_at(tensor, first), tensor.dtype(), head * dim), tensor.row_stride()};
 }
 
-float dot(const float* a, const float* b, Index count) {
-  float sum = 0.0F;
-#pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
+/// Floating-point operations, as elements of element-wise work (about 64 of them take the time of one element).
+Index work_of(double flops) { return static_cast<Index>(flops / 64.0); }
 
-void add_scaled(float* target, const float* x, float factor, Index count) {
-#pragma omp simd
-  for (Index i = 0; i < count; ++i) target[i] += factor * x[i];
-}
+struct Block {
+  Index document;
+  Index first;  // query, in the document
+};
 
-/// out, log-sum-exp of one query against `count` keys.
-float attend(const float* q, const float* k, const float* v, Index count, Index dim, float scale, float* out) {
-  float highest = -INFINITY, total = 0.0F;
-  std::fill(out, out + dim, 0.0F);
-  for (Index j = 0; j < count; ++j) {
-    const float score = scale * dot(q, k + j * dim, dim);
-    if (score > highest) {
-      const float shrink = std::exp(highest - score);
-      total *= shrink;
-      for (Index d = 0; d < dim; ++d) out[d] *= shrink;
-      highest = score;
-    }
-    const float weight = std::exp(score - highest);
-    total += weight;
-    add_scaled(out, v + j * dim, weight, dim);
-  }
-  for (Index d = 0; d < dim; ++d) out[d] /= total;
-  return highest + std::log(total);
+struct Document {
+  Index first;  // token
+  Index length;
+};
+
+Document document_of(const Tensor& cu_seqlens, Index document) {
+  const std::int32_t* starts = cu_seqlens.as<std::int32_t>();
+  return {starts[document], Index{starts[document + 1]} - starts[document]};
 }
 
 }  // namespace
 
 void attention_forward(Stream&, const AttentionForward& args) {
-  const Index dim = args.shape.head_dim, group = args.shape.heads / args.shape.kv_heads;
-  const std::int32_t* starts = args.cu_seqlens.as<std::int32_t>();
-  const Index documents = args.cu_seqlens.columns() - 1;
-  parallel_tasks(documents * args.shape.heads, args.q.numel() * 64, [&](Index task) {
-    const Index document = task / args.shape.heads, head = task % args.shape.heads;
-    const Index first = starts[document], count = starts[document + 1] - first;
-    float* q = scratch_floats(Scratch::kAttention, 4 * count * dim);
-    float *k = q + count * dim, *v = k + count * dim, *out = v + count * dim;
-    load_head(args.q, first, count, head, dim, q);
-    load_head(args.k, first, count, head / group, dim, k);
-    load_head(args.v, first, count, head / group, dim, v);
-    for (Index i = 0; i < count; ++i) {
-      const float lse = attend(q + i * dim, k, v, i + 1, dim, args.shape.scale, out + i * dim);
-      if (args.lse) args.lse.as<float>()[head * args.lse.row_stride() + first + i] = lse;
-    }
-    store_head(out, args.out, first, count, head, dim);
+  const Index dim = args.shape.head_dim, heads = args.shape.heads, group = heads / args.shape.kv_heads;
+  const ElementKernels& table = kernels_of(args.q.dtype());
+  thread_local std::vector<Block> blocks;
+  blocks.clear();
+  double flops = 0.0;
+  for (Index d = 0; d + 1 < args.cu_seqlens.columns(); ++d) {
+    const Index length = document_of(args.cu_seqlens, d).length;
+    for (Index first = 0; first < length; first += kAttentionBlock) blocks.push_back({d, first});
+    flops += 2.0 * static_cast<double>(length * length * heads * dim);
+  }
+  // the longest first: they see the most keys
+  std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.first > b.first; });
+  const Block* block_list = blocks.data();
+  parallel_tasks(static_cast<Index>(blocks.size()) * heads, work_of(flops), [&](Index i) {
+    const Block block = block_list[i / heads];
+    const Index head = i % heads;
+    const auto [first, length] = document_of(args.cu_seqlens, block.document);
+    const AttentionTask task = {.q = head_of(args.q, first, head, dim),
+                                .k = head_of(args.k, first, head / group, dim),
+                                .v = head_of(args.v, first, head / group, dim),
+                                .out = head_of(args.out, first, head, dim),
+                                .lse = args.lse ? args.lse.as<float>() + head * args.lse.row_stride() + first : nullptr,
+                                .length = length,
+                                .head_dim = dim,
+                                .width = width_of(args.shape),
+                                .scale = args.shape.scale};
+    table.attention_forward(task, block.first, room_for_block(args.shape));
   });
 }
 
-std::size_t attention_backward_workspace(Device, const AttentionShape&, std::int64_t) { return 0; }
+/// For each head and token what it adds to dK and to dV, in f32.
+std::size_t attention_backward_workspace(Device, const AttentionShape& shape, std::int64_t tokens) {
+  return static_cast<std::size_t>(2 * tokens * shape.heads * width_of(shape)) * sizeof(float);
+}
 
 void attention_backward(Stream&, const AttentionBackward& args) {
-  const Index dim = args.shape.head_dim, group = args.shape.heads / args.shape.kv_heads;
-  const std::int32_t* starts = args.cu_seqlens.as<std::int32_t>();
-  const Index documents = args.cu_seqlens.columns() - 1;
-  parallel_tasks(documents * args.shape.kv_heads, args.q.numel() * 64, [&](Index task) {
-    const Index document = task / args.shape.kv_heads, kv_head = task % args.shape.kv_heads;
-    const Index first = starts[document], count = starts[document + 1] - first, size = count * dim;
-    float* k = scratch_floats(Scratch::kAttention, 8 * size);
-    float *v = k + size, *dk = v + size, *dv = dk + size, *q = dv + size, *out = q + size, *d_out = out + size,
-          *dq = d_out + size;
-    load_head(args.k, first, count, kv_head, dim, k);
-    load_head(args.v, first, count, kv_head, dim, v);
-    std::memset(dk, 0, static_cast<std::size_t>(2 * size) * sizeof(float));
-    for (Index head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      load_head(args.q, first, count, head, dim, q);
-      load_head(args.out, first, count, head, dim, out);
-      load_head(args.d_out, first, count, head, dim, d_out);
-      std::memset(dq, 0, static_cast<std::size_t>(size) * sizeof(float));
-      const float* lse = args.lse.as<float>() + head * args.lse.row_stride() + first;
-      for (Index i = 0; i < count; ++i) {
-        const float delta = dot(d_out + i * dim, out + i * dim, dim);
-        for (Index j = 0; j <= i; ++j) {
-          const float p = std::exp(args.shape.scale * dot(q + i * dim, k + j * dim, dim) - lse[i]);
-          add_scaled(dv + j * dim, d_out + i * dim, p, dim);
-          const float ds = args.shape.scale * p * (dot(d_out + i * dim, v + j * dim, dim) - delta);
-          add_scaled(dq + i * dim, k + j * dim, ds, dim);
-          add_scaled(dk + j * dim, q + i * dim, ds, dim);
-        }
-      }
-      store_head(dq, args.d_q, first, count, head, dim);
+  const Index dim = args.shape.head_dim, heads = args.shape.heads, kv_heads = args.shape.kv_heads;
+  const Index group = heads / kv_heads, width = width_of(args.shape), tokens = args.q.rows();
+  const ElementKernels& table = kernels_of(args.q.dtype());
+  float* d_keys = static_cast<float*>(args.workspace.data());  // (heads, tokens, width)
+  float* d_values = d_keys + heads * tokens * width;
+  thread_local std::vector<Document> documents;
+  documents.clear();
+  double flops = 0.0;
+  for (Index d = 0; d + 1 < args.cu_seqlens.columns(); ++d) {
+    documents.push_back(document_of(args.cu_seqlens, d));
+    flops += 5.0 * static_cast<double>(documents.back().length * documents.back().length * heads * dim);
+  }
+  std::stable_sort(documents.begin(), documents.end(),
+                   [](const Document& a, const Document& b) { return a.length > b.length; });
+  const Document* document_list = documents.data();
+  parallel_tasks(static_cast<Index>(documents.size()) * heads, work_of(flops), [&](Index i) {
+    const auto [first, length] = document_list[i / heads];
+    const Index head = i % heads;
+    const AttentionTask task = {.q = head_of(args.q, first, head, dim),
+                                .k = head_of(args.k, first, head / group, dim),
+                                .v = head_of(args.v, first, head / group, dim),
+                                .out = head_of(args.out, first, head, dim),
+                                .d_out = head_of(args.d_out, first, head, dim),
+                                .d_q = head_of(args.d_q, first, head, dim),
+                                .lse = args.lse.as<float>() + head * args.lse.row_stride() + first,
+                                .length = length,
+                                .head_dim = dim,
+                                .width = width,
+                                .scale = args.shape.scale};
+    const Index offset = (head * tokens + first) * width;
+    table.attention_backward(task, d_keys + offset, d_values + offset, room_for_block(args.shape));
+  });
+  parallel_ranges(tokens, 4 * heads * width, [&](Index begin, Index end) {
+    for (Index head = 0; head < kv_heads; ++head) {
+      const Index offset = head * group * tokens * width;
+      table.attention_sum_parts(d_keys + offset, tokens * width, group, width, dim, head_of(args.d_k, 0, head, dim),
+                                begin, end);
+      table.attention_sum_parts(d_values + offset, tokens * width, group, width, dim, head_of(args.d_v, 0, head, dim),
+                                begin, end);
     }
-    store_head(dk, args.d_k, first, count, kv_head, dim);
-    store_head(dv, args.d_v, first, count, kv_head, dim);
   });
 }
 
 void attention_decode(Stream&, const AttentionDecode& args) {
-  const Index dim = args.shape.head_dim, group = args.shape.heads / args.shape.kv_heads;
+  const Index dim = args.shape.head_dim, heads = args.shape.heads, group = heads / args.shape.kv_heads;
+  const ElementKernels& table = kernels_of(args.q.dtype());
   const std::int32_t* lengths = args.lengths.as<std::int32_t>();
-  parallel_tasks(args.q.rows() * args.shape.heads, args.q.numel() * args.capacity, [&](Index task) {
-    const Index b = task / args.shape.heads, head = task % args.shape.heads, count = lengths[b];
-    float* k = scratch_floats(Scratch::kAttention, 2 * count * dim + 2 * dim);
-    float *v = k + count * dim, *q = v + count * dim, *out = q + dim;
-    load_head(args.q, b, 1, head, dim, q);
-    load_head(args.k_cache, b * args.capacity, count, head / group, dim, k);
-    load_head(args.v_cache, b * args.capacity, count, head / group, dim, v);
-    attend(q, k, v, count, dim, args.shape.scale, out);
-    store_head(out, args.out, b, 1, head, dim);
+  Index work = 0;
+  for (Index b = 0; b < args.q.rows(); ++b) work += 2 * lengths[b] * heads * dim;
+  parallel_tasks(args.q.rows() * heads, work, [&](Index i) {
+    const Index b = i / heads, head = i % heads;
+    const AttentionTask task = {.q = head_of(args.q, b, head, dim),
+                                .k = head_of(args.k_cache, b * args.capacity, head / group, dim),
+                                .v = head_of(args.v_cache, b * args.capacity, head / group, dim),
+                                .out = head_of(args.out, b, head, dim),
+                                .length = lengths[b],
+                                .head_dim = dim,
+                                .width = width_of(args.shape),
+                                .scale = args.shape.scale};
+    table.attention_decode(task, scratch_floats(Scratch::kAttention, lengths[b] + 16));
   });
 }
 

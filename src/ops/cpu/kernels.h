@@ -100,7 +100,23 @@ struct RandomStream {
   std::uint64_t stream = 0;
 };
 
-struct AttentionBlockArgs;
+/// Queries and keys of a block of attention.
+constexpr Index kAttentionBlock = 64;
+
+/// One head of one document: rows from its first token on, at the columns of the head.
+struct AttentionTask {
+  Rows q;
+  Rows k;
+  Rows v;
+  Rows out;
+  Rows d_out;
+  Rows d_q;
+  float* lse = nullptr;  // of the document's tokens
+  Index length = 0;
+  Index head_dim = 0;
+  Index width = 0;  // head_dim rounded up to whole vectors of any level: a row of f32 scratch
+  float scale = 1.0F;
+};
 
 /// The kernels of one element type T.
 struct ElementKernels {
@@ -120,6 +136,14 @@ struct ElementKernels {
   void (*cross_entropy)(const CrossEntropyArgs&, Index begin, Index end);
   /// Logits in f32, gradients in T.
   void (*cross_entropy_of_f32)(const CrossEntropyArgs&, Index begin, Index end);
+  /// Queries [first, first + kAttentionBlock) of a document; `room` of 2·block² + 7·block·width + 4·block floats.
+  void (*attention_forward)(const AttentionTask&, Index first, float* room);
+  /// d_q, and what this head adds to dK and dV: (length, width) f32, cleared here.
+  void (*attention_backward)(const AttentionTask&, float* d_keys, float* d_values, float* room);
+  void (*attention_sum_parts)(const float* part, Index part_stride, Index parts, Index width, Index dim,
+                              const Rows& out, Index begin, Index end);
+  /// One query against `length` keys; `scores` has room for `length` floats rounded up to 16.
+  void (*attention_decode)(const AttentionTask&, float* scores);
   double (*squared_norm)(const void* x, Index count);
   /// out = scale · in into f32, bf16, f16
   void (*convert[3])(const void* in, void* out, float scale, Index count);

@@ -5,6 +5,7 @@
 /// The kernel sources of one level: each fills its part of the table.
 namespace primus::ops::cpu::PRIMUS_CPU_LEVEL {
 
+void fill_attention(Kernels& table);
 void fill_elementwise(Kernels& table);
 void fill_norm(Kernels& table);
 void fill_rope(Kernels& table);

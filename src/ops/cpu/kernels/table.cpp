@@ -9,6 +9,7 @@ const Kernels& table() {
   static const Kernels kernels = [] {
     Kernels filled{};
     filled.name = PRIMUS_TEXT(PRIMUS_CPU_LEVEL);
+    fill_attention(filled);
     fill_elementwise(filled);
     fill_norm(filled);
     fill_rope(filled);
