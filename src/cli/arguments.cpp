@@ -106,13 +106,12 @@ Arguments parse_arguments(const Command& command, const std::vector<std::string>
   return arguments;
 }
 
-Option config_option(bool required) {
-  return {"config", "FILE", "the run's YAML file", required};
-}
+Option config_option(bool required) { return {"config", "FILE", "the run's YAML file", required}; }
 
 std::string help_of(const Command& command) {
-  std::string text = fmt::format("primus-cli {}{}{}\n\n{}.\n", command.name, command.options.empty() ? "" : " [options]",
-                                 command.takes_overrides ? " [--key value …]" : "", command.summary);
+  std::string text =
+      fmt::format("primus-cli {}{}{}\n\n{}.\n", command.name, command.options.empty() ? "" : " [options]",
+                  command.takes_overrides ? " [--key value …]" : "", command.summary);
   if (!command.details.empty()) text += "\n" + command.details + "\n";
   if (!command.options.empty()) text += "\nOptions:\n";
   for (const Option& option : command.options) {
@@ -120,8 +119,10 @@ std::string help_of(const Command& command) {
     text += fmt::format("  {:<28} {}{}\n", left, option.help, option.required ? " (required)" : "");
   }
   if (command.takes_overrides) {
-    text += "\nEvery configuration key is an option as well, dotted where it is nested, and wins over the file:\n"
-            "  --train_iters 100 --dataset.path rows.jsonl\nThe keys, their defaults and meaning: docs/reference-config.md\n";
+    text +=
+        "\nEvery configuration key is an option as well, dotted where it is nested, and wins over the file:\n"
+        "  --train_iters 100 --dataset.path rows.jsonl\nThe keys, their defaults and meaning: "
+        "docs/reference-config.md\n";
   }
   return text;
 }

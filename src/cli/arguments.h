@@ -44,8 +44,8 @@ struct Command {
   int (*run)(const Arguments&) = nullptr;
 };
 
-/// Splits what follows a command's name. Throws Error naming the unknown option and the nearest known one, a missing value,
-/// or a required option that is absent.
+/// Splits what follows a command's name. Throws Error naming the unknown option and the nearest known one, a missing
+/// value, or a required option that is absent.
 Arguments parse_arguments(const Command& command, const std::vector<std::string>& words);
 
 /// Help of one command.

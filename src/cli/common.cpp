@@ -48,7 +48,8 @@ OpenedCheckpoint open_checkpoint(const config::Resolved& resolved) {
                                  .max_position_embeddings = static_cast<int>(model.max_position_embeddings)});
   if (model.sliding_window > 0 && resolved.config.seq_length > model.sliding_window) {
     throw bad_input(
-        "seq_length {} is longer than the model's sliding window of {} tokens ({}/config.json), and attention here is over "
+        "seq_length {} is longer than the model's sliding window of {} tokens ({}/config.json), and attention here is "
+        "over "
         "the whole document: lower seq_length to {}",
         resolved.config.seq_length, model.sliding_window, opened.folder.string(), model.sliding_window);
   }

@@ -25,7 +25,8 @@ data::LoadedSet load_validation(const config::RunConfig& config, const OpenedChe
     return *data::load(settings, tokenizer ? &*tokenizer : nullptr).validation;
   }
   throw bad_input(
-      "eval: there is no validation set: set dataset.validation_path, or dataset.validation_fraction to hold out a part of "
+      "eval: there is no validation set: set dataset.validation_path, or dataset.validation_fraction to hold out a "
+      "part of "
       "dataset.path");
 }
 

@@ -174,7 +174,8 @@ int run(const Arguments& arguments) {
   }
   settings.max_new_tokens = std::min(settings.max_new_tokens, room);
   const std::int64_t capacity = static_cast<std::int64_t>(longest) + settings.max_new_tokens;
-  const auto batch = std::min<std::int64_t>(arguments.integer("batch-size", 32, 1), static_cast<std::int64_t>(prompts.size()));
+  const auto batch =
+      std::min<std::int64_t>(arguments.integer("batch-size", 32, 1), static_cast<std::int64_t>(prompts.size()));
   if (arguments.dry_run) {
     fmt::print("would answer {} prompts, {} at a time, up to {} tokens each\n", prompts.size(), batch,
                settings.max_new_tokens);
@@ -182,17 +183,18 @@ int run(const Arguments& arguments) {
   }
 
   const std::string precision = arguments.text("precision", "bf16");
-  if (precision != "bf16" && precision != "fp32") throw bad_input("--precision: '{}' is neither bf16 nor fp32", precision);
+  if (precision != "bf16" && precision != "fp32")
+    throw bad_input("--precision: '{}' is neither bf16 nor fp32", precision);
   const Device device = train::choose_device(arguments.text("device") == "cpu" ? config::DeviceChoice::kCpu
                                                                                : config::DeviceChoice::kAuto);
-  train::OpenModel model(
-      source, {.device = device,
-               .compute_dtype = train::choose_compute_dtype(
-                   precision == "fp32" ? config::Precision::kFp32 : config::Precision::kBf16Mixed, device),
-               .max_tokens = std::max<std::int64_t>(static_cast<std::int64_t>(longest), std::int64_t{2048}),
-               .max_positions = std::max<std::int64_t>(capacity, 64),
-               .sequences = batch,
-               .capacity = capacity});
+  train::OpenModel model(source,
+                         {.device = device,
+                          .compute_dtype = train::choose_compute_dtype(
+                              precision == "fp32" ? config::Precision::kFp32 : config::Precision::kBf16Mixed, device),
+                          .max_tokens = std::max<std::int64_t>(static_cast<std::int64_t>(longest), std::int64_t{2048}),
+                          .max_positions = std::max<std::int64_t>(capacity, 64),
+                          .sequences = batch,
+                          .capacity = capacity});
   if (arguments.has("logits")) write_logits(arguments.text("logits"), model, prompts);
 
   const bool json = arguments.has("json");
@@ -246,28 +248,29 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Command generate_command() {
-  return {.name = "generate",
-          .summary = "Answer a prompt, or every row of a file, with a model and an adapter",
-          .details =
-              "A prompt becomes a user's message in the model's chat template when it has one. With --input, each row is\n"
-              "prompted up to its last assistant turn, and the answer is compared with that turn.",
-          .options = {{"model", "DIR", "the model: a folder, or a hub id in the local cache", true},
-                      {"adapter", "DIR", "a PEFT adapter over it"},
-                      {"prompt", "TEXT", "what to answer; - reads standard input"},
-                      {"system", "TEXT", "a system message before the prompt"},
-                      {"raw", "", "continue the text itself, without the chat template"},
-                      {"input", "FILE", "rows to answer, in any format that training reads"},
-                      {"max-new-tokens", "N", "longest answer in tokens (256)"},
-                      {"temperature", "T", "0 takes the most likely token always (0)"},
-                      {"top-k", "K", "draw among the K likeliest tokens only (0: all)"},
-                      {"top-p", "P", "draw among the likeliest tokens that have this share (1)"},
-                      {"seed", "S", "of the draws (0)"},
-                      {"batch-size", "B", "rows answered at a time (32)"},
-                      {"precision", "P", "bf16 or fp32 (bf16)"},
-                      {"device", "D", "auto or cpu (auto)"},
-                      {"logits", "FILE", "also write the first prompt's ids and logits as safetensors"},
-                      {"json", "", "print one line of JSON a row, and a last one with the share that matches"}},
-          .run = run};
+  return {
+      .name = "generate",
+      .summary = "Answer a prompt, or every row of a file, with a model and an adapter",
+      .details =
+          "A prompt becomes a user's message in the model's chat template when it has one. With --input, each row is\n"
+          "prompted up to its last assistant turn, and the answer is compared with that turn.",
+      .options = {{"model", "DIR", "the model: a folder, or a hub id in the local cache", true},
+                  {"adapter", "DIR", "a PEFT adapter over it"},
+                  {"prompt", "TEXT", "what to answer; - reads standard input"},
+                  {"system", "TEXT", "a system message before the prompt"},
+                  {"raw", "", "continue the text itself, without the chat template"},
+                  {"input", "FILE", "rows to answer, in any format that training reads"},
+                  {"max-new-tokens", "N", "longest answer in tokens (256)"},
+                  {"temperature", "T", "0 takes the most likely token always (0)"},
+                  {"top-k", "K", "draw among the K likeliest tokens only (0: all)"},
+                  {"top-p", "P", "draw among the likeliest tokens that have this share (1)"},
+                  {"seed", "S", "of the draws (0)"},
+                  {"batch-size", "B", "rows answered at a time (32)"},
+                  {"precision", "P", "bf16 or fp32 (bf16)"},
+                  {"device", "D", "auto or cpu (auto)"},
+                  {"logits", "FILE", "also write the first prompt's ids and logits as safetensors"},
+                  {"json", "", "print one line of JSON a row, and a last one with the share that matches"}},
+      .run = run};
 }
 
 }  // namespace primus::cli

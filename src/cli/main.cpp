@@ -41,7 +41,8 @@ std::string usage() {
 
 std::string joined(const std::vector<std::string>& words, std::size_t from, std::size_t count) {
   std::string text;
-  for (std::size_t i = from; i < std::min(words.size(), from + count); ++i) text += (text.empty() ? "" : " ") + words[i];
+  for (std::size_t i = from; i < std::min(words.size(), from + count); ++i)
+    text += (text.empty() ? "" : " ") + words[i];
   return text;
 }
 
@@ -108,7 +109,8 @@ int run(const std::vector<std::string>& words) {
   // `train`, `config`, `benchmark` alone: say what can follow
   std::string following;
   for (const Command& command : all_commands()) {
-    if (command.name.rfind(words[at] + " ", 0) == 0) following += fmt::format("  {:<18} {}\n", command.name, command.summary);
+    if (command.name.rfind(words[at] + " ", 0) == 0)
+      following += fmt::format("  {:<18} {}\n", command.name, command.summary);
   }
   const bool alone = at + 1 == words.size() || is_option(words[at + 1]);
   if (!following.empty() && alone) {

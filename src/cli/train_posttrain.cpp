@@ -110,15 +110,16 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Command train_posttrain_command() {
-  return {.name = "train posttrain",
-          .summary = "Fine-tune a checkpoint: all weights (peft: none) or LoRA adapters (peft: lora)",
-          .details =
-              "Reads hf_path and dataset.path, trains, and leaves in <workspace>/<work_group>/<user_name>/<exp_name>/:\n"
-              "config.yaml, metrics.jsonl, logs/, tensorboard/, checkpoints/, and at the end hf/ or adapter/.\n"
-              "The same command again goes on from the newest checkpoint. Ctrl-C saves and exits with 130.",
-          .options = {config_option(true)},
-          .takes_overrides = true,
-          .run = run};
+  return {
+      .name = "train posttrain",
+      .summary = "Fine-tune a checkpoint: all weights (peft: none) or LoRA adapters (peft: lora)",
+      .details =
+          "Reads hf_path and dataset.path, trains, and leaves in <workspace>/<work_group>/<user_name>/<exp_name>/:\n"
+          "config.yaml, metrics.jsonl, logs/, tensorboard/, checkpoints/, and at the end hf/ or adapter/.\n"
+          "The same command again goes on from the newest checkpoint. Ctrl-C saves and exits with 130.",
+      .options = {config_option(true)},
+      .takes_overrides = true,
+      .run = run};
 }
 
 }  // namespace primus::cli

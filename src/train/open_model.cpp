@@ -46,7 +46,8 @@ ModelSource model_source(const fs::path& base, const fs::path& path) {
   if (fs::exists(path / "config.json")) return {.base = path, .adapter = {}, .state = {}};
   if (const auto state = state_folder(path)) return {.base = base, .adapter = {}, .state = *state};
   throw bad_input(
-      "{}: neither a Hugging Face model (config.json), nor a PEFT adapter (adapter_config.json), nor a training checkpoint "
+      "{}: neither a Hugging Face model (config.json), nor a PEFT adapter (adapter_config.json), nor a training "
+      "checkpoint "
       "(state.json, or a folder of iter_… folders)",
       path.string());
 }
@@ -88,7 +89,8 @@ OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : strea
 
 std::string export_state(const fs::path& path, const fs::path& output) {
   const std::optional<fs::path> state = state_folder(path);
-  if (!state) throw bad_input("{}: there is no training checkpoint here (state.json, or iter_… folders)", path.string());
+  if (!state)
+    throw bad_input("{}: there is no training checkpoint here (state.json, or iter_… folders)", path.string());
   const SavedRun run = saved_run(*state);
   const Device host;
   model::DecoderOptions options{.compute_dtype = DType::kF32, .train = false, .train_base = !run.adapters};

@@ -17,8 +17,8 @@ struct ModelSource {
   std::filesystem::path state;    // a training state's folder, or empty
 };
 
-/// What `path` is: a PEFT folder, a training state (or a folder of them: the newest), or a Hugging Face folder that takes
-/// base's place. Throws Error naming the three when it is none of them.
+/// What `path` is: a PEFT folder, a training state (or a folder of them: the newest), or a Hugging Face folder that
+/// takes base's place. Throws Error naming the three when it is none of them.
 ModelSource model_source(const std::filesystem::path& base, const std::filesystem::path& path);
 
 struct OpenOptions {

@@ -1,0 +1,110 @@
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/common.h"
+#include "config/validate.h"
+#include "tensor/backend.h"
+#include "train/benchmark.h"
+#include "train/setup.h"
+
+namespace primus::cli {
+namespace {
+
+/// The shape of `model`, a preset's, or of the checkpoint that hf_path names.
+model::ModelConfig shape_of(const config::RunConfig& config) {
+  if (!config.model_config_json.empty()) return model::parse_model_config(config.model_config_json, config.model);
+  return model::load_model_config(train::resolve_checkpoint(config.hf_path));
+}
+
+void print_text(const config::RunConfig& config, const train::BenchmarkResult& result, Device device) {
+  const auto share = [&](double seconds) { return 100.0 * seconds / result.watched_seconds; };
+  const double idle = result.watched_seconds - result.gemm_seconds - result.attention_seconds -
+                      result.elementwise_seconds - result.optimizer_seconds;
+  fmt::print("device              {}\n", backend(device.type).describe(device.index));
+  fmt::print("work                {} tokens a step ({} x {}), {}\n", result.tokens, config.micro_batch_size,
+             config.seq_length, config.peft == config::Peft::kLora ? "LoRA" : "SFT");
+  fmt::print("step                {:.1f} ms median, {:.1f} ms fastest\n", result.step_seconds * 1e3,
+             result.fastest_seconds * 1e3);
+  fmt::print("throughput          {:.1f} tokens/s, {:.4f} TFLOP/s\n", result.tokens_per_second, result.model_tflops);
+  fmt::print("of the ceiling      {:.3f} (a large GEMM reaches {:.4f} TFLOP/s here)\n", result.fraction_of_ceiling,
+             result.ceiling_tflops);
+  fmt::print("memory              {}\n", result.plan.summary());
+  fmt::print(
+      "where the time goes GEMM {:.1f} %, attention {:.1f} %, elementwise {:.1f} %, optimizer {:.1f} %, idle {:.1f} "
+      "%\n",
+      share(result.gemm_seconds), share(result.attention_seconds), share(result.elementwise_seconds),
+      share(result.optimizer_seconds), share(idle));
+}
+
+void print_json(const config::RunConfig& config, const train::BenchmarkResult& result, Device device) {
+  nlohmann::ordered_json line;
+  line["device"] = backend(device.type).describe(device.index);
+  line["model"] = config.model.empty() ? config.hf_path : config.model;
+  line["peft"] = config.peft == config::Peft::kLora ? "lora" : "none";
+  line["seq_length"] = config.seq_length;
+  line["micro_batch_size"] = config.micro_batch_size;
+  line["tokens_per_second"] = result.tokens_per_second;
+  line["step_ms"] = result.step_seconds * 1e3;
+  line["fastest_ms"] = result.fastest_seconds * 1e3;
+  line["model_tflops"] = result.model_tflops;
+  line["ceiling_tflops"] = result.ceiling_tflops;
+  line["fraction_of_ceiling"] = result.fraction_of_ceiling;
+  line["planned_gib"] = static_cast<double>(result.plan.total) / 0x1p30;
+  line["loss"] = result.loss;
+  line["ms"] = {{"whole", result.watched_seconds * 1e3},
+                {"gemm", result.gemm_seconds * 1e3},
+                {"attention", result.attention_seconds * 1e3},
+                {"elementwise", result.elementwise_seconds * 1e3},
+                {"optimizer", result.optimizer_seconds * 1e3}};
+  fmt::print("{}\n", line.dump());
+}
+
+int run(const Arguments& arguments) {
+  config::Resolved resolved = load_configuration(arguments);
+  config::RunConfig& config = resolved.config;
+  config.global_batch_size = config.micro_batch_size;
+  config::check_single_process(resolved);
+  if (config.model.empty() && config.hf_path.empty()) {
+    throw bad_input(
+        "benchmark train: name a model: --model qwen3_0.6b (a preset of configs/models), or --hf_path FOLDER");
+  }
+  const model::ModelConfig model = shape_of(config);
+  const Device device = train::choose_device(config.device);
+  if (arguments.dry_run) {
+    fmt::print("memory: {}\n",
+               train::plan_memory(model, train::training_options(config, model, device), device).summary());
+    return 0;
+  }
+  const train::BenchmarkResult result =
+      train::benchmark_train(config, model, device,
+                             {.warmup = static_cast<int>(arguments.integer("warmup", 2)),
+                              .steps = static_cast<int>(arguments.integer("steps", 5, 1)),
+                              .trace = arguments.text("profile")});
+  if (arguments.has("json")) {
+    print_json(config, result, device);
+  } else {
+    print_text(config, result, device);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command benchmark_train_command() {
+  return {
+      .name = "benchmark train",
+      .summary = "Measure training steps of a model with random weights",
+      .details =
+          "Needs no files: --model names a preset of configs/models/megatron_bridge (qwen3_0.6b, smollm2_135m, …).\n"
+          "A step is one micro-batch of micro_batch_size x seq_length random tokens, forward, backward and update.",
+      .options = {config_option(false),
+                  {"steps", "N", "steps that are timed (5)"},
+                  {"warmup", "N", "steps before them (2)"},
+                  {"profile", "FILE", "write a trace of one step that chrome://tracing and Perfetto open"},
+                  {"json", "", "print one line of JSON"}},
+      .takes_overrides = true,
+      .run = run};
+}
+
+}  // namespace primus::cli

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "config/run_config.h"
+#include "model/config.h"
+#include "train/memory_plan.h"
+
+namespace primus::train {
+
+struct BenchmarkSettings {
+  int warmup = 2;
+  int steps = 5;
+  std::filesystem::path trace;  // Chrome trace of one more step; empty: none
+};
+
+struct BenchmarkResult {
+  std::int64_t tokens = 0;    // of a step
+  double step_seconds = 0.0;  // median
+  double fastest_seconds = 0.0;
+  double tokens_per_second = 0.0;  // of the median
+  double model_tflops = 0.0;       // 1e12 operations a second that the mathematics needs
+  double ceiling_tflops = 0.0;     // of a large matrix product in the same type on this device, measured now
+  double fraction_of_ceiling = 0.0;
+  MemoryPlan plan;
+  double loss = 0.0;
+  /// Seconds of one watched step by kind of work, and the whole step.
+  double gemm_seconds = 0.0, attention_seconds = 0.0, elementwise_seconds = 0.0, optimizer_seconds = 0.0;
+  double watched_seconds = 0.0;
+};
+
+/// Optimizer steps over one micro-batch of micro_batch_size full documents of seq_length random tokens, all of them
+/// trained, with random weights: forward, backward, clipping, AdamW.
+BenchmarkResult benchmark_train(const config::RunConfig& config, const model::ModelConfig& model, Device device,
+                                const BenchmarkSettings& settings);
+
+}  // namespace primus::train
