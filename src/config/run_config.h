@@ -27,7 +27,7 @@ struct DatasetConfig {
   std::string format;  // empty: found per file; else messages, conversations, prompt_completion, …
   std::map<std::string, std::string> columns;  // our name -> the file's name, e.g. prompt: question
   LossMode loss_mode = LossMode::kDefault;
-  std::string chat_template;  // empty: the checkpoint's; else a file or the name of a built-in one
+  std::string chat_template;  // empty: the checkpoint's; else a file, a built-in one's name, or "none" for pairs
   bool shuffle = true;
   int num_workers = 0;  // 0: one a core
 

@@ -292,15 +292,18 @@ void add_dataset_keys(KeyTable& table) {
               "Share of the training rows held out for validation, by seed.")
       .called_elsewhere({"val_proportion", "val_size", "val_set_size", "split"});
   table
-      .choice<DatasetConfig, std::string>("dataset.format", &DatasetConfig::format,
-                                          {{"messages", "messages"},
-                                           {"conversations", "conversations"},
-                                           {"prompt_completion", "prompt_completion"},
-                                           {"input_output", "input_output"},
-                                           {"alpaca", "alpaca"},
-                                           {"text", "text"},
-                                           {"tokens", "tokens"}},
-                                          "Form of the rows. null: found per file.")
+      .choice<DatasetConfig, std::string>(
+          "dataset.format", &DatasetConfig::format,
+          {{"input_ids", "input_ids"},
+           {"messages", "messages"},
+           {"conversations", "conversations"},
+           {"instruction", "instruction"},
+           {"prompt_completion", "prompt_completion"},
+           {"input_output", "input_output"},
+           {"text", "text"},
+           {"sharegpt", "conversations"},
+           {"alpaca", "instruction"}},
+          "Form of the rows; sharegpt is conversations, alpaca is instruction. null: found per file.")
       .null_is_default();
   finish_columns(table.custom("dataset.columns", Kind::kTextMap, "map of names",
                               "The file's name for each of ours, for example {prompt: question}."));
@@ -314,8 +317,9 @@ void add_dataset_keys(KeyTable& table) {
                                        "full for text.")
       .null_is_default();
   table
-      .text("dataset.chat_template", &DatasetConfig::chat_template,
-            "A template file, or the name of a built-in one. null: the checkpoint's own.")
+      .text(
+          "dataset.chat_template", &DatasetConfig::chat_template,
+          "A template file, the name of a built-in one, or none (pairs become plain text). null: the checkpoint's own.")
       .null_is_default();
   table.truth("dataset.shuffle", &DatasetConfig::shuffle, "Shuffle the rows by seed, anew each epoch.");
   table.integer("dataset.num_workers", &DatasetConfig::num_workers, kNotNegative,

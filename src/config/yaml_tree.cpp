@@ -226,7 +226,9 @@ YamlNode parse_yaml(std::string_view text, const std::string& source) {
     return root;
   } catch (const YAML::Exception& error) {
     const Mark mark{name, error.mark.line + 1, error.mark.column + 1};
-    throw bad_input("{}: not valid YAML: {}", mark.text(), error.msg);
+    throw bad_input(
+        "{}: not valid YAML: {} (check the indentation, and quote values that hold ': ' or begin with a sign)",
+        mark.text(), error.msg);
   }
 }
 

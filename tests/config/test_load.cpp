@@ -130,6 +130,7 @@ TEST_F(LoadTest, AliasesNameTheSameKey) {
   EXPECT_EQ(load_run({"pretrained_checkpoint: /models/mine"}).config.hf_path, "/models/mine");
   EXPECT_EQ(load_run({"hf_path: /models/mine", "pretrained_checkpoint: null"}).config.hf_path, "/models/mine");
   EXPECT_EQ(load_run({"optimizer: adamw"}).config.optimizer, "adam");
+  EXPECT_EQ(load_run({"dataset: {format: alpaca}"}).config.dataset.format, "instruction");
 }
 
 TEST_F(LoadTest, ForeignKeysAreNamedOnce) {
