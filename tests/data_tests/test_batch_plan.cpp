@@ -5,11 +5,13 @@
 
 #include "base/error.h"
 #include "data/batch_plan.h"
+#include "data_folder.h"
 #include "make_set.h"
 
 namespace primus::data {
 namespace {
 
+using testing::message_of;
 using Rows = std::vector<std::uint32_t>;
 
 Rows sorted(Rows rows) {
@@ -169,15 +171,6 @@ TEST(BatchPlan, WeightedPacksHoldOneSourceEach) {
     const Rows pack = plan.global_rows(step);
     EXPECT_EQ(set.source(pack.front()), set.source(pack.back()));
   }
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(BatchPlan, RefusesWhatCannotBe) {
