@@ -91,7 +91,9 @@ std::string bar_line(const StepMetrics& last, const ProgressOptions& options, do
 }
 
 Progress::Progress(ProgressOptions options)
-    : options_(std::move(options)), bar_(can_redraw(options_.terminal)), start_(options_.now()) {
+    : options_(std::move(options)),
+      bar_(options_.columns.has_value() || can_redraw(options_.terminal)),
+      start_(options_.now()) {
   last_.iteration = options_.resumed_iteration;
   if (!bar_) return;
   PRIMUS_CHECK(shown_bar == nullptr);
@@ -139,11 +141,13 @@ void Progress::after_log_line() {
   if (shown_bar->drawn_) shown_bar->draw();
 }
 
+int Progress::columns() const { return options_.columns ? *options_.columns : terminal_width(options_.terminal); }
+
 void Progress::draw() {
   last_draw_ = options_.now();
   const double elapsed = std::chrono::duration<double>(last_draw_ - start_).count();
   // one column stays free: a cursor behind the last one makes some terminals wrap
-  const std::string line = bar_line(last_, options_, elapsed, terminal_width(options_.terminal) - 1);
+  const std::string line = bar_line(last_, options_, elapsed, columns() - 1);
   const std::string text = "\r" + line + "\x1b[K";
   std::fwrite(text.data(), 1, text.size(), options_.terminal);
   std::fflush(options_.terminal);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "monitor/metrics.h"
@@ -16,6 +17,7 @@ struct ProgressOptions {
   std::int64_t resumed_iteration = 0;  // iterations done before this process
   int log_interval = 1;                // plain lines: one every so many iterations, and the last
   std::FILE* terminal = stderr;        // where the bar goes when this is a terminal
+  std::optional<int> columns;          // set: a bar of that width, whatever `terminal` is
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
@@ -40,6 +42,7 @@ class Progress {
 
   static void before_log_line();
   static void after_log_line();
+  int columns() const;
   void draw();   // holds mutex_
   void clear();  // holds mutex_
 
