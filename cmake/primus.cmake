@@ -43,5 +43,6 @@ function(primus_test name)
   endforeach()
   target_link_libraries(test_${name} PRIVATE primus_options GTest::gtest GTest::gtest_main ${TEST_PRIVATE_LIBS})
   add_test(NAME ${name} COMMAND test_${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}")
+  # several tests run at once: threads that wait must not spin on the others' cores
+  set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" ENVIRONMENT "OMP_WAIT_POLICY=PASSIVE")
 endfunction()
