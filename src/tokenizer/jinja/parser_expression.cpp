@@ -461,10 +461,11 @@ ExprPtr ExpressionParser::parse_test(ExprPtr value) {
   }
   expr->items.push_back(std::move(value));
   const Token& token = stream_.current();
+  if (token.is_name("is")) stream_.fail("one test after another ('is … is …') is not possible");
   const bool is_value = token.kind == Type::kString || token.kind == Type::kInteger || token.kind == Type::kFloat ||
                         token.is("[") || token.is("{") ||
                         (token.kind == Type::kName && !token.is_name("else") && !token.is_name("or") &&
-                         !token.is_name("and") && !token.is_name("is") && !token.is_name("if"));
+                         !token.is_name("and") && !token.is_name("if"));
   if (token.is("(")) {
     parse_arguments(*expr);
   } else if (is_value) {
