@@ -18,8 +18,8 @@ build: deps ## set up and build build/release/bin/primus
 	cmake --preset release
 	cmake --build --preset release --parallel $(JOBS)
 
-quickstart: build ## fine-tune the bundled tiny model and show it before and after
-	scripts/quickstart.sh
+quickstart: ## set up, build, fine-tune the bundled tiny model and show it before and after
+	@scripts/quickstart.sh
 
 test: build ## set up, build and run every test
 	ctest --preset release --parallel $(JOBS)
