@@ -96,15 +96,15 @@ class Turn {
   /// Bytes of the turn's own text that the generation prompt would have written.
   std::size_t header_size(const std::string& prompt) const {
     if (region_text().starts_with(prompt)) return prompt.size();
-    // The prompt says more than past turns hold (an empty <think> block): only what the template writes before any
-    // content is the header.
+    // The prompt says more than past turns hold (an empty <think> block), or the turn begins with something else as
+    // well (a system message that the template adds): the header is what the template writes before any content.
     const auto probed = probe();
-    if (!probed) fail("the turn does not begin with the generation prompt");
-    const std::string_view own = *probed;
-    if (own.starts_with(kProbe)) return 0;
-    std::size_t size = common_prefix(prompt, own);
-    if (region_text().starts_with(own.substr(0, size)) && size > 0) return size;
-    size = last_mark(own.substr(0, common_prefix(own.substr(0, size), region_text())));
+    const std::size_t at = probed ? probed->find(kProbe) : std::string::npos;
+    if (at == std::string::npos) fail("the turn does not begin with the generation prompt");
+    const std::string_view own = std::string_view(*probed).substr(0, at);
+    if (!own.ends_with(prompt) && !prompt.starts_with(own)) fail("the turn does not begin with the generation prompt");
+    if (region_text().starts_with(own)) return own.size();
+    const std::size_t size = last_mark(own.substr(0, common_prefix(own, region_text())));
     if (size == 0) fail("the turn does not begin with the generation prompt");
     return size;
   }

@@ -4,9 +4,7 @@
 #include <filesystem>
 #include <map>
 
-#include "base/error.h"
-#include "base/file.h"
-#include "tokenizer/chat_template.h"
+#include "helpers.h"
 
 namespace primus::tokenizer {
 namespace {
@@ -22,12 +20,6 @@ struct Model {
   Tokenizer tokenizer;
   ChatTemplate chat_template;
 };
-
-std::vector<TokenId> ids_of(const Value& row) {
-  std::vector<TokenId> ids;
-  for (const Value& id : row.find("ids")->as_list()) ids.push_back(static_cast<TokenId>(id.as_int()));
-  return ids;
-}
 
 TEST(Reference, IdsAndRenderedTextEqualTransformers) {
   const auto folder = reference_folder();
@@ -53,7 +45,7 @@ TEST(Reference, IdsAndRenderedTextEqualTransformers) {
     if (row.find("kind")->as_string() == "text") {
       ++texts;
       const std::string& text = row.find("text")->as_string();
-      EXPECT_EQ(model.tokenizer.encode(text), ids_of(row)) << "row " << line << ": " << text;
+      EXPECT_EQ(model.tokenizer.encode(text), ids_of(*row.find("ids"))) << "row " << line << ": " << text;
       continue;
     }
     const Value& messages = *row.find("messages");
@@ -67,7 +59,7 @@ TEST(Reference, IdsAndRenderedTextEqualTransformers) {
     ++chats;
     const std::string rendered = model.chat_template.render_text(messages, tools, prompt);
     EXPECT_EQ(rendered, row.find("rendered")->as_string()) << "row " << line;
-    EXPECT_EQ(model.tokenizer.encode(rendered), ids_of(row)) << "row " << line;
+    EXPECT_EQ(model.tokenizer.encode(rendered), ids_of(*row.find("ids"))) << "row " << line;
     if (!prompt) {
       const RenderedChat chat = model.chat_template.render(messages, tools);
       EXPECT_EQ(chat.text, rendered) << "row " << line;
@@ -76,6 +68,19 @@ TEST(Reference, IdsAndRenderedTextEqualTransformers) {
   }
   EXPECT_GT(texts, 0U);
   std::printf("%zu texts, %zu chats, %zu refused chats equal\n", texts, chats, refused);
+}
+
+TEST(Reference, RandomTextsComeBack) {
+  const auto folder = reference_folder() / "tokenizers";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no reference data: set PRIMUS_REFERENCE";
+  const Tokenizer llama = Tokenizer::load(folder / "llama3_1"), qwen = Tokenizer::load(folder / "qwen3");
+  const Philox random{1, 2};
+  for (std::uint64_t i = 0; i < 10'000; ++i) {
+    const std::string text = random_text(random, i);
+    EXPECT_EQ(llama.decode(llama.encode(text)), text);
+    const std::string normal = qwen.decode(qwen.encode(text));  // in normal form C
+    EXPECT_EQ(qwen.decode(qwen.encode(normal)), normal);
+  }
 }
 
 }  // namespace

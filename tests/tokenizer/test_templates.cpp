@@ -2,25 +2,10 @@
 
 #include <map>
 
-#include "base/error.h"
-#include "base/file.h"
-#include "tokenizer/chat_template.h"
+#include "helpers.h"
 
 namespace primus::tokenizer {
 namespace {
-
-const std::string kData = PRIMUS_SOURCE_DIR "/tests/tokenizer/data/";
-
-std::vector<Value> rows_of(const std::string& file) {
-  std::vector<Value> rows;
-  const std::string text = read_text(kData + file);
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = text.find('\n', at);
-    rows.push_back(parse_json(std::string_view(text).substr(at, end - at), file));
-    at = end + 1;
-  }
-  return rows;
-}
 
 /// jinja.jsonl holds what transformers' environment renders, or that it refuses (data/make_expected.py).
 TEST(Jinja, SnippetsEqualTransformers) {
