@@ -1,0 +1,227 @@
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "training_run.h"
+
+/// What a user can do wrong, tried on the real binary: the exit status, and a message that says where, what and how.
+namespace primus::cli_test {
+namespace {
+
+void expect_refused(const Outcome& outcome, int status, const std::vector<std::string>& says) {
+  EXPECT_EQ(outcome.status, status) << outcome.err;
+  for (const std::string& text : says)
+    EXPECT_NE(outcome.err.find(text), std::string::npos) << text << "\nin: " << outcome.err;
+  EXPECT_EQ(outcome.err.find("bug in Primus"), std::string::npos) << outcome.err;
+}
+
+TEST(WrongConfiguration, UnknownKeyNamesTheNearest) {
+  TrainingRun run;
+  run.add_line("train_itres: 5");
+  expect_refused(run.train(), 2, {"run.yaml:", "train_itres", "did you mean 'train_iters'?"});
+  EXPECT_FALSE(std::filesystem::exists(run.directory()));
+}
+
+TEST(WrongConfiguration, DoubledKeyNamesBothPlaces) {
+  TrainingRun run;
+  run.add_line("train_iters: 5");
+  expect_refused(run.train(), 2, {"run.yaml:", "train_iters"});
+}
+
+TEST(WrongConfiguration, MistypedValueSaysWhatIsExpected) {
+  TrainingRun run;
+  run.set("train_iters", "many");
+  expect_refused(run.train(), 2, {"run.yaml:", "train_iters", "many", "expected an integer"});
+}
+
+TEST(WrongConfiguration, OverrideIsCheckedToo) {
+  const TrainingRun run;
+  expect_refused(run.train({"--micro_batch_sise", "2"}), 2, {"--micro_batch_sise", "micro_batch_size"});
+  expect_refused(run.train({"--micro_batch_size", "3"}), 2, {"global_batch_size", "micro_batch_size"});
+}
+
+TEST(WrongConfiguration, MissingFile) {
+  expect_refused(run_primus({"direct", "train", "posttrain", "--config", "no/such.yaml"}), 2, {"no/such.yaml"});
+}
+
+TEST(WrongConfiguration, LongerThanTheModelsPositions) {
+  TrainingRun run;
+  run.set("seq_length", "4096");
+  expect_refused(run.train(), 2, {"seq_length", "4096", "512"});
+}
+
+TEST(WrongConfiguration, SeveralRanksAreRefusedInOneSentence) {
+  TrainingRun run;
+  run.set("tensor_model_parallel_size", "2");
+  expect_refused(run.train(), 2, {"tensor_model_parallel_size"});
+}
+
+/// A copy of a reference checkpoint that a test breaks.
+class WrongCheckpoint : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = run_.scratch().path() / "model";
+    std::filesystem::copy(reference("qwen3") / "hf", folder_);
+    run_.set("hf_path", folder_.string());
+  }
+
+  void change_config(const std::function<void(nlohmann::json&)>& change) const {
+    auto json = nlohmann::json::parse(read(folder_ / "config.json"));
+    change(json);
+    write(folder_ / "config.json", json.dump());
+  }
+
+  TrainingRun run_;
+  std::filesystem::path folder_;
+};
+
+TEST_F(WrongCheckpoint, MissingFolder) {
+  run_.set("hf_path", "/no/such/folder");
+  expect_refused(run_.train(), 2, {"hf_path", "/no/such/folder"});
+}
+
+TEST_F(WrongCheckpoint, HubIdThatIsNotInTheCache) {
+  run_.set("hf_path", "nobody/no-such-model");
+  expect_refused(run_.train(), 2, {"nobody/no-such-model", "cache"});
+}
+
+TEST_F(WrongCheckpoint, MissingWeights) {
+  std::filesystem::remove(folder_ / "model.safetensors");
+  expect_refused(run_.train(), 2, {"model.safetensors"});
+}
+
+TEST_F(WrongCheckpoint, MissingTensor) {
+  change_config([](auto& json) { json["num_hidden_layers"] = 4; });
+  change_config([](auto& json) { json.erase("layer_types"); });
+  expect_refused(run_.train(), 2, {"model.safetensors", "model.layers.3."});
+}
+
+TEST_F(WrongCheckpoint, WrongShape) {
+  change_config([](auto& json) { json["intermediate_size"] = 256; });
+  expect_refused(run_.train(), 2, {"model.safetensors", "mlp.", "(224, 96)", "(256, 96)"});
+}
+
+TEST_F(WrongCheckpoint, TruncatedFile) {
+  const auto size = std::filesystem::file_size(folder_ / "model.safetensors");
+  for (const double share : {0.0, 0.00001, 0.001, 0.5, 0.999}) {
+    std::filesystem::copy_file(reference("qwen3") / "hf/model.safetensors", folder_ / "model.safetensors",
+                               std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(folder_ / "model.safetensors",
+                                 static_cast<std::uintmax_t>(share * static_cast<double>(size)));
+    expect_refused(run_.train(), 2, {"model.safetensors"});
+  }
+}
+
+TEST_F(WrongCheckpoint, UnsupportedArchitectureIsNamedWithThoseSupported) {
+  change_config([](auto& json) {
+    json["architectures"] = {"GPTBigCodeForCausalLM"};
+    json["model_type"] = "gpt_bigcode";
+  });
+  expect_refused(run_.train(), 2, {"GPTBigCodeForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"});
+}
+
+TEST_F(WrongCheckpoint, ConfigThatIsNoJson) {
+  write(folder_ / "config.json", "{\"architectures\": [");
+  expect_refused(run_.train(), 2, {"config.json"});
+}
+
+TEST_F(WrongCheckpoint, TextRowsWithoutATokenizer) {
+  const std::string data = run_.scratch() / "rows.jsonl";
+  write(data, "{\"text\": \"hello\"}\n");
+  run_.set("dataset.path", data);
+  expect_refused(run_.train(), 2, {"tokenizer"});
+}
+
+class WrongData : public testing::Test {
+ protected:
+  Outcome train_on(const std::string& text) {
+    write(data_(), text);
+    run_.set("dataset.path", data_());
+    return run_.train();
+  }
+  std::string data_() const { return run_.scratch() / "rows.jsonl"; }
+
+  TrainingRun run_;
+};
+
+TEST_F(WrongData, MissingFile) {
+  run_.set("dataset.path", "/no/such/rows.jsonl");
+  expect_refused(run_.train(), 2, {"/no/such/rows.jsonl"});
+}
+
+TEST_F(WrongData, EmptySet) { expect_refused(train_on(""), 2, {"rows.jsonl"}); }
+
+TEST_F(WrongData, RowsWithoutTrainedTokens) {
+  expect_refused(train_on("{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n"), 2,
+                 {"rows.jsonl", "trained"});
+}
+
+TEST_F(WrongData, BrokenRowIsNamedByItsLine) {
+  expect_refused(train_on("{\"input_ids\": [1, 2, 3]}\n{\"input_ids\": [1, 2\n{\"input_ids\": [4, 5]}\n"), 2,
+                 {"rows.jsonl:2"});
+}
+
+TEST_F(WrongData, IdOutOfTheVocabulary) {
+  expect_refused(train_on("{\"input_ids\": [1, 2, 3]}\n{\"input_ids\": [1, 512]}\n"), 2, {"rows.jsonl:2", "512"});
+}
+
+TEST_F(WrongData, NoDataSetAtAll) {
+  TrainingRun run;
+  run.set("dataset.path", "null");
+  expect_refused(run.train(), 2, {"dataset.path"});
+}
+
+TEST(WrongWorkspace, NoPermission) {
+  // below /proc nobody makes folders, root neither
+  const TrainingRun run;
+  expect_refused(run.train({"--workspace", "/proc/primus-test"}), 1, {"/proc/primus-test"});
+}
+
+TEST(WrongWorkspace, AFileStandsInTheWay) {
+  const TrainingRun run;
+  write(run.scratch() / "file", "x");
+  expect_refused(run.train({"--workspace", run.scratch() / "file"}), 1, {"file"});
+}
+
+TEST(WrongWorkspace, FileSizeLimitEndsTheRunWithTheReason) {
+  const TrainingRun run;
+  RunOptions options;
+  options.before_exec = [] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{64 << 10, 64 << 10};  // smaller than a checkpoint, larger than the log
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  };
+  const Outcome outcome = run.train({}, options);
+  expect_refused(outcome, 3, {"checkpoints", "File too large"});
+  for (const auto& entry : std::filesystem::directory_iterator(run.directory() / "checkpoints")) {
+    ADD_FAILURE() << "left behind: " << entry.path();
+  }
+}
+
+TEST(WrongWorkspace, NoSpaceLeft) {
+  const TrainingRun run;
+  const std::string small = run.scratch() / "small";
+  std::filesystem::create_directories(small);
+  constexpr int kNoMount = 77;
+  RunOptions options;
+  options.before_exec = [small] {
+    // a file system of 200 KB in a mount namespace of the child's own
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("tmpfs", small.c_str(), "tmpfs", 0, "size=200k") != 0) {
+      ::_exit(kNoMount);
+    }
+  };
+  const Outcome outcome = run.train({"--workspace", small}, options);
+  if (outcome.status == kNoMount)
+    GTEST_SKIP() << "mounting a small file system needs root; the size limit above covers it";
+  expect_refused(outcome, 3, {"No space left on device", "checkpoints"});
+}
+
+}  // namespace
+}  // namespace primus::cli_test
