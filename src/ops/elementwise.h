@@ -15,7 +15,7 @@ struct Convert {
 };
 void convert(Stream& stream, const Convert& args);
 
-/// out[t, j] = keep ? x[t, j] / (1 − p) : 0, keep drawn by Philox (seed, stream_id) at element t·columns + j:
+/// out[t, j] = keep ? x[t, j] / (1 − p) : 0, keep where Philox{seed, stream_id}.uniform(t·H + j) ≥ p:
 /// the same call with the gradients as x is the backward pass.
 struct Dropout {
   Tensor x;    // (T, H), may have a row stride

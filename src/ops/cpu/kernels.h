@@ -158,9 +158,9 @@ struct Kernels {
   /// One AdamW step of `count` elements in f32.
   void (*adamw)(const AdamWFactors&, const float* grads, float* weights, float* exp_avg, float* exp_avg_sq,
                 Index count);
-  /// random[i]: 16 bits for each of three states of element first + i (see ops/adamw.h); null where not wanted.
-  void (*rounding_bits)(const RandomStream&, std::uint64_t first, std::uint16_t* master, std::uint16_t* exp_avg,
-                        std::uint16_t* exp_avg_sq, Index count);
+  /// 16 random bits for each of three states of the elements 2 · first_pair … (see ops/adamw.h), `pairs` · 2 of them.
+  void (*rounding_bits)(const RandomStream&, std::uint64_t first_pair, std::uint16_t* master, std::uint16_t* exp_avg,
+                        std::uint16_t* exp_avg_sq, Index pairs);
   /// bf16 with `random` added below the kept bits; infinities and NaN stay.
   void (*store_stochastic)(const float* in, const std::uint16_t* random, void* out, Index count);
   /// out[i] = exp(in[i]), for the test of the approximation.

@@ -55,18 +55,19 @@ void update(const AdamW& args, const AdamWFactors& factors, const RandomStream& 
   State exp_avg{args.exp_avg.data(), args.exp_avg.dtype(), {}};
   State exp_avg_sq{args.exp_avg_sq.data(), args.exp_avg_sq.dtype(), {}};
   const bool rounds = master.dtype != DType::kF32 || exp_avg.dtype != DType::kF32 || exp_avg_sq.dtype != DType::kF32;
-  std::uint16_t bits[3][kPiece];
+  std::uint16_t bits[3][kPiece + 2];
   for (Index first = begin; first < end; first += kPiece) {
     const Index count = std::min(kPiece, end - first);
     float* weights = master.read(first, count);
     kernels().adamw(factors, grads.read(first, count), weights, exp_avg.read(first, count),
                     exp_avg_sq.read(first, count), count);
     if (rounds) {
-      kernels().rounding_bits(random, args.first_element + static_cast<std::uint64_t>(first), bits[0], bits[1], bits[2],
-                              count);
-      master.write(first, count, bits[0]);
-      exp_avg.write(first, count, bits[1]);
-      exp_avg_sq.write(first, count, bits[2]);
+      const std::uint64_t element = args.first_element + static_cast<std::uint64_t>(first);
+      const Index odd = static_cast<Index>(element % 2);  // then the first pair's second half is ours
+      kernels().rounding_bits(random, element / 2, bits[0], bits[1], bits[2], (odd + count + 1) / 2);
+      master.write(first, count, bits[0] + odd);
+      exp_avg.write(first, count, bits[1] + odd);
+      exp_avg_sq.write(first, count, bits[2] + odd);
     }
     if (args.weights) {
       const DType dtype = args.weights.dtype();

@@ -30,23 +30,6 @@ BlockB rows_as_f32(const Rows& rows, Index first, Index count, const AttentionTa
 BlockA left_of(const BlockB& rows) { return {rows.data, rows.row_stride, 1}; }
 BlockA flipped(const float* block) { return {block, 1, kBlock}; }
 
-/// exp for x that is not above about 88, without infinities: e^-87 instead of less. NaN for NaN.
-PRIMUS_INLINE Vec exp_of_score(Vec x) {
-  constexpr float kShift = 12582912.0F + 127.0F;
-  const Vec lowest = splat(-87.0F);
-  x = lowest > x ? lowest : x;
-  const Vec shifted = x * 1.44269504F + kShift;
-  const Vec n = shifted - kShift;
-  const Vec r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  Vec p = 1.9875691500e-4F * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = (p * r) * r + (r + 1.0F);
-  return p * as_floats(as_bits(shifted) << 23);
-}
-
 /// Lanes whose query comes before key `key`, counted from the same token, are zeroed.
 PRIMUS_INLINE Vec without_later_keys(Vec value, Index first_query, Index key) {
   IntVec lane;

@@ -44,13 +44,12 @@ void dropout(const void* x, void* out, Index count, const RandomStream& random, 
     philox(random, element / 4, words);
     const Index room = 4 * kPhiloxBlocks - skipped;
     const Index size = room < count - done ? room : count - done;
-    for (Index i = 0; i < size; ++i) {
-      const Index at = skipped + i;
-      words.factor[i] = (words.word[at % 4][at / 4] >> 8) >= threshold ? scale : 0.0F;
+    for (int b = 0; b < kPhiloxBlocks; ++b) {
+      for (int w = 0; w < 4; ++w) words.factor[4 * b + w] = (words.word[w][b] >> 8) >= threshold ? scale : 0.0F;
     }
     for_lanes(size, [&](Index i, auto lanes) {
       // a choice, not a product with zero: what is dropped may be infinite
-      const Vec factor = load(words.factor + i, lanes);
+      const Vec factor = load(words.factor + skipped + i, lanes);
       store(to + done + i, factor > 0.0F ? load(from + done + i, lanes) * factor : Vec{}, lanes);
     });
     done += size;

@@ -27,7 +27,7 @@ float log_sum_exp(const L* logits, Index columns) {
       highest = peak_of_chunk;
     }
     for_lanes(size, [&](Index i, auto lanes) {
-      Vec terms = exp(load(chunk + i, lanes) - highest);
+      Vec terms = exp_of_score(load(chunk + i, lanes) - highest);
       if constexpr (!std::is_same_v<decltype(lanes), AllLanes>) {
         for (Index lane = lanes.count; lane < kLanes; ++lane) terms[lane] = 0.0F;
       }

@@ -20,24 +20,24 @@ void adamw(const AdamWFactors& factors, const float* __restrict grads, float* __
   }
 }
 
-void rounding_bits(const RandomStream& random, std::uint64_t first, std::uint16_t* master, std::uint16_t* exp_avg,
-                   std::uint16_t* exp_avg_sq, Index count) {
+void rounding_bits(const RandomStream& random, std::uint64_t first_pair, std::uint16_t* master, std::uint16_t* exp_avg,
+                   std::uint16_t* exp_avg_sq, Index pairs) {
   PhiloxWords words;
-  Index done = 0;
-  while (done < count) {
-    const std::uint64_t element = first + static_cast<std::uint64_t>(done);
-    const Index skipped = static_cast<Index>(element % 2);
-    philox(random, element / 2, words);
-    const Index room = 2 * kPhiloxBlocks - skipped;
-    const Index size = room < count - done ? room : count - done;
-    for (Index i = 0; i < size; ++i) {
-      const Index at = skipped + i;
-      const std::uint32_t low = words.word[2 * (at % 2)][at / 2], high = words.word[2 * (at % 2) + 1][at / 2];
-      master[done + i] = static_cast<std::uint16_t>(low);
-      exp_avg[done + i] = static_cast<std::uint16_t>(low >> 16);
-      exp_avg_sq[done + i] = static_cast<std::uint16_t>(high);
+  for (Index done = 0; done < pairs; done += kPhiloxBlocks) {
+    philox(random, first_pair + static_cast<std::uint64_t>(done), words);
+    const Index size = pairs - done < kPhiloxBlocks ? pairs - done : kPhiloxBlocks;
+    std::uint32_t pair[3][kPhiloxBlocks];  // two elements' bits beside each other
+#pragma omp simd
+    for (int b = 0; b < kPhiloxBlocks; ++b) {
+      const std::uint32_t even = words.word[0][b], odd = words.word[2][b];
+      pair[0][b] = (even & 0xFFFFU) | (odd << 16);
+      pair[1][b] = (even >> 16) | (odd & 0xFFFF0000U);
+      pair[2][b] = (words.word[1][b] & 0xFFFFU) | (words.word[3][b] << 16);
     }
-    done += size;
+    const auto bytes = static_cast<std::size_t>(size) * sizeof(std::uint32_t);
+    __builtin_memcpy(master + 2 * done, pair[0], bytes);
+    __builtin_memcpy(exp_avg + 2 * done, pair[1], bytes);
+    __builtin_memcpy(exp_avg_sq + 2 * done, pair[2], bytes);
   }
 }
 
@@ -55,12 +55,20 @@ void store_stochastic(const float* in, const std::uint16_t* random, void* out, I
 template <typename T>
 double squared_norm(const void* x, Index count) {
   const T* from = static_cast<const T*>(x);
-  DoubleVec total{};
+  DoubleVec low_total{}, high_total{};
   for_lanes(count, [&](Index i, auto lanes) {
-    const DoubleVec value = __builtin_convertvector(load(from + i, lanes), DoubleVec);
-    total += value * value;
+    const Vec value = load(from + i, lanes);
+    HalfOfVec halves[2];
+    __builtin_memcpy(halves, &value, sizeof value);
+    const DoubleVec low = __builtin_convertvector(halves[0], DoubleVec);
+    const DoubleVec high = __builtin_convertvector(halves[1], DoubleVec);
+    low_total += low * low;
+    high_total += high * high;
   });
-  return sum(total);
+  const DoubleVec total = low_total + high_total;
+  double sum = 0.0;
+  for (int lane = 0; lane < kLanes / 2; ++lane) sum += total[lane];
+  return sum;
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ using Vec [[gnu::vector_size(kLanes * 4)]] = float;
 using IntVec [[gnu::vector_size(kLanes * 4)]] = std::int32_t;
 using UintVec [[gnu::vector_size(kLanes * 4)]] = std::uint32_t;
 using HalfVec [[gnu::vector_size(kLanes * 2)]] = std::uint16_t;
-using DoubleVec [[gnu::vector_size(kLanes * 8)]] = double;
+using HalfOfVec [[gnu::vector_size(kLanes * 2)]] = float;
+using DoubleVec [[gnu::vector_size(kLanes * 4)]] = double;  // half as many lanes
 
 /// Element types as bits: what base types of the project do inline may not be instantiated here.
 struct BF16 {
@@ -72,12 +73,14 @@ PRIMUS_INLINE UintVec as_bits(Vec value) { return reinterpret_cast<UintVec>(valu
 
 PRIMUS_INLINE Vec widen(HalfVec bits, BF16) { return as_floats(__builtin_convertvector(bits, UintVec) << 16); }
 
-/// Round to nearest even; NaN stays NaN.
-PRIMUS_INLINE HalfVec narrow(Vec value, BF16) {
+/// Rounded to nearest even, the kept bits on top; NaN stays NaN.
+PRIMUS_INLINE UintVec rounded_bits(Vec value, BF16) {
   const UintVec word = as_bits(value);
-  const UintVec rounded = (word + 0x7FFFU + ((word >> 16) & 1U)) >> 16;
-  const UintVec quiet = (word >> 16) | 0x40U;
-  return __builtin_convertvector((word & 0x7FFFFFFFU) > 0x7F800000U ? quiet : rounded, HalfVec);
+  const UintVec rounded = word + 0x7FFFU + ((word >> 16) & 1U);
+  return value == value ? rounded : (word | 0x400000U);
+}
+PRIMUS_INLINE HalfVec narrow(Vec value, BF16 type) {
+  return __builtin_convertvector(rounded_bits(value, type) >> 16, HalfVec);
 }
 
 PRIMUS_INLINE Vec widen(HalfVec bits, F16) {
@@ -128,10 +131,8 @@ PRIMUS_INLINE void store(T* to, Vec value, Lanes lanes) {
 
 /// What `value` becomes when it is stored as T.
 PRIMUS_INLINE Vec rounded_to(Vec value, float) { return value; }
-template <typename T>
-PRIMUS_INLINE Vec rounded_to(Vec value, T type) {
-  return widen(narrow(value, type), type);
-}
+PRIMUS_INLINE Vec rounded_to(Vec value, BF16 type) { return as_floats(rounded_bits(value, type) & 0xFFFF0000U); }
+PRIMUS_INLINE Vec rounded_to(Vec value, F16 type) { return widen(narrow(value, type), type); }
 
 /// body(offset, lanes) over `count` elements, a vector at a time.
 template <typename Body>
@@ -143,34 +144,27 @@ PRIMUS_INLINE void for_lanes(Index count, Body body) {
 
 PRIMUS_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
-/// Lanes summed as a tree.
-template <typename V>
-PRIMUS_INLINE auto sum(V value) {
-  std::remove_cvref_t<decltype(value[0])> lanes[kLanes];
-  __builtin_memcpy(lanes, &value, sizeof lanes);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+/// Both halves of a vector, quarters within halves, … combined by `with`: lane 0 of the result holds all.
+template <int kWidth, int... kLane, typename With>
+PRIMUS_INLINE Vec fold(Vec value, std::integer_sequence<int, kLane...> lanes, With with) {
+  if constexpr (kWidth == 0) {
+    return value;
+  } else {
+    constexpr IntVec kPartner = {(kLane ^ kWidth)...};
+    return fold<kWidth / 2>(with(value, __builtin_shuffle(value, kPartner)), lanes, with);
   }
-  return lanes[0];
 }
-
+PRIMUS_INLINE float sum(Vec value) {
+  return fold<kLanes / 2>(value, std::make_integer_sequence<int, kLanes>{}, [](Vec a, Vec b) { return a + b; })[0];
+}
 PRIMUS_INLINE float max(Vec value) {
-  float lanes[kLanes];
-  __builtin_memcpy(lanes, &value, sizeof lanes);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int lane = 0; lane < width; ++lane) {
-      lanes[lane] = lanes[lane] > lanes[lane + width] ? lanes[lane] : lanes[lane + width];
-    }
-  }
-  return lanes[0];
+  return fold<kLanes / 2>(value, std::make_integer_sequence<int, kLanes>{}, [](Vec a, Vec b) { return max(a, b); })[0];
 }
 
-/// exp to about 1.2e-7 relative. 0 below ln 2^-126 (no denormals), infinity above 127.5·ln 2, NaN for NaN.
-/// x = n·ln 2 + r with |r| ≤ ln 2 / 2; e^r by its Taylor-like minimax polynomial of degree 6 (coefficients of Cephes'
-/// expf), 2^n put together from its bits: n + 127 appears in the low bits of x·log2 e + 1.5·2^23 + 127.
-PRIMUS_INLINE Vec exp(Vec x) {
+/// 2^n · e^r for x = n·ln 2 + r, |r| ≤ ln 2 / 2: e^r by a polynomial of degree 6 (coefficients of Cephes' expf), 2^n
+/// put together from its bits; n + 127 appears in the low bits of x·log2 e + 1.5·2^23 + 127.
+PRIMUS_INLINE Vec exp_in_range(Vec x) {
   constexpr float kShift = 12582912.0F + 127.0F;
-  constexpr float kLowest = -87.33654F, kHighest = 88.37626F;
   const Vec shifted = x * 1.44269504F + kShift;
   const Vec n = shifted - kShift;
   const Vec r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
@@ -180,9 +174,19 @@ PRIMUS_INLINE Vec exp(Vec x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = (p * r) * r + (r + 1.0F);
-  const Vec result = p * as_floats(as_bits(shifted) << 23);
-  const Vec low = x < kLowest ? Vec{} : result;
-  return x > kHighest ? splat(__builtin_inff()) : low;
+  return p * as_floats(as_bits(shifted) << 23);
+}
+
+/// exp to about 1.2e-7 relative. 0 below ln 2^-126 (no denormals), infinity above 127.5·ln 2, NaN for NaN.
+PRIMUS_INLINE Vec exp(Vec x) {
+  const Vec low = x < -87.33654F ? Vec{} : exp_in_range(x);
+  return x > 88.37626F ? splat(__builtin_inff()) : low;
+}
+
+/// exp for x not above 88, as scores relative to their maximum are: e^-87 for anything below −87. NaN for NaN.
+PRIMUS_INLINE Vec exp_of_score(Vec x) {
+  const Vec lowest = splat(-87.0F);
+  return exp_in_range(lowest > x ? lowest : x);
 }
 
 }  // namespace
