@@ -53,7 +53,7 @@ std::string duration_text(double seconds) {
 
 std::string step_line(const StepMetrics& step, std::int64_t train_iters) {
   std::string line = fmt::format(
-      "iteration {}/{} | loss {:.4f} | grad norm {:.2f} | lr {:.1e} | {:.1f} ms | {:.0f} tokens/s | {:.2f} TFLOP/s | "
+      "iteration {}/{} | loss {:.4f} | grad norm {:.2f} | lr {:.1e} | {:.1f} ms | {:.0f} tokens/s | {:.3g} TFLOP/s | "
       "{:.2f} GiB",
       step.iteration, train_iters, step.loss, step.grad_norm, step.learning_rate, step.elapsed_ms,
       step.tokens_per_second_per_gpu, step.model_tflops_per_gpu, step.memory_gib);
