@@ -122,7 +122,8 @@ constexpr ForeignKind kForeign[] = {{"PAR1"sv, "Parquet"},
 }  // namespace
 
 std::unique_ptr<ByteSource> open_bytes(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) throw bad_input("{} is a directory, not a data file", path.string());
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) throw bad_input("{} is a directory, not a data file", path.string());
   auto plain = std::make_unique<PlainFile>(path);
   char head[8];
   const std::string_view begin(head, plain->read(head));

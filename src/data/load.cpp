@@ -28,6 +28,13 @@ std::int64_t id_limit(const LoadSettings& settings, const tokenizer::Tokenizer* 
   return static_cast<std::int64_t>(tokenizer->vocabulary_size());
 }
 
+/// For progress only: 0 when the system does not tell.
+std::int64_t size_of(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(file, error);
+  return error ? 0 : static_cast<std::int64_t>(size);
+}
+
 /// One call of load_set.
 class Loader {
  public:
@@ -38,15 +45,16 @@ class Loader {
                   tokenizer),
         workers_(
             worker_count(settings.num_workers),
-            [this](RowBatch batch) { return tokenize_batch(batch, renderer_, settings_.columns, vocabulary_size_); },
-            [this](TokenBatch batch) { take(batch); }) {}
+            [this](const RowBatch& batch) {
+              return tokenize_batch(batch, renderer_, settings_.columns, vocabulary_size_);
+            },
+            [this](const TokenBatch& batch) { take(batch); }) {}
 
   LoadedSet load(const std::vector<std::string>& paths) {
     std::vector<std::vector<std::filesystem::path>> sources;
     for (const std::string& path : paths) {
       sources.push_back(data_files(path));
-      for (const auto& file : sources.back())
-        bytes_total_ += static_cast<std::int64_t>(std::filesystem::file_size(file));
+      for (const auto& file : sources.back()) bytes_total_ += size_of(file);
     }
     try {
       for (std::size_t s = 0; s < sources.size(); ++s) read_source(paths[s], sources[s]);
@@ -96,7 +104,7 @@ class Loader {
       throw;
     }
     if (!batch.rows.empty()) workers_.push(std::move(batch));
-    bytes_done_ += static_cast<std::int64_t>(std::filesystem::file_size(path));
+    bytes_done_ += size_of(path);
     report(bytes_done_);
   }
 

@@ -71,6 +71,7 @@ std::string role_of(const Value& role, bool is_speaker, const std::string& where
     if (speaker == name) return std::string(meant);
   }
   std::vector<std::string_view> known;
+  known.reserve(kSpeakers.size());
   for (const auto& [speaker, meant] : kSpeakers) known.push_back(speaker);
   throw bad_input("{}: unknown speaker \"{}\"; known are {}", where, name, fmt::join(known, ", "));
 }

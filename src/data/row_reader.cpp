@@ -54,7 +54,7 @@ class ValueEnd {
 std::vector<std::filesystem::path> data_files(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) throw bad_input("{}: no such file or directory", path.string());
-  if (!std::filesystem::is_directory(path)) return {path};
+  if (!std::filesystem::is_directory(path, error)) return {path};
   std::vector<std::filesystem::path> files;
   try {
     using Walk = std::filesystem::recursive_directory_iterator;
