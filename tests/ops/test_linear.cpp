@@ -1,10 +1,20 @@
+#include "ops/cpu/bf16_speed.h"
+#include "ops/cpu_backend.h"
 #include "ops/linear.h"
 #include "support.h"
 
 namespace primus::test {
 namespace {
 
-PRIMUS_OP_TEST(Linear);
+/// On the CPU bf16 goes through the library's bf16 kernels at one level and through f32 at the others.
+class Linear : public OpTest {
+ protected:
+  void SetUp() override {
+    OpTest::SetUp();
+    if (on_cpu()) ops::cpu::pretend_bf16_products_are_fast(GetParam().on.level == ops::cpu::levels().front());
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, Linear, testing::ValuesIn(cases()), name_of_case);
 
 struct Shape {
   std::int64_t m, n, k;

@@ -45,10 +45,10 @@ void store_stochastic(const float* in, const std::uint16_t* random, void* out, I
   std::uint16_t* to = static_cast<std::uint16_t*>(out);
   for_lanes(count, [&](Index i, auto lanes) {
     const UintVec word = as_bits(load(in + i, lanes));
-    const UintVec noise = __builtin_convertvector(load_raw<HalfVec>(random + i, lanes), UintVec);
+    const UintVec noise = to_words(load_raw<HalfVec>(random + i, lanes));
     const UintVec is_finite = (word & 0x7F800000U) != 0x7F800000U;
     const UintVec special = word | ((word & 0x007FFFFFU) != 0U ? UintVec{} + 0x400000U : UintVec{});
-    store_raw(to + i, __builtin_convertvector((is_finite ? word + noise : special) >> 16, HalfVec), lanes);
+    store_raw(to + i, to_halves((is_finite ? word + noise : special) >> 16), lanes);
   });
 }
 

@@ -71,7 +71,30 @@ PRIMUS_INLINE Vec splat(float value) { return value - Vec{}; }
 PRIMUS_INLINE Vec as_floats(UintVec bits) { return reinterpret_cast<Vec>(bits); }
 PRIMUS_INLINE UintVec as_bits(Vec value) { return reinterpret_cast<UintVec>(value); }
 
-PRIMUS_INLINE Vec widen(HalfVec bits, BF16) { return as_floats(__builtin_convertvector(bits, UintVec) << 16); }
+/// 16-bit lanes to 32-bit lanes and back (the low halves). Written with the instructions for it where the compiler
+/// takes detours.
+PRIMUS_INLINE UintVec to_words(HalfVec bits) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<UintVec>(_mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(bits)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<UintVec>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(bits)));
+#else
+  return __builtin_convertvector(bits, UintVec);
+#endif
+}
+PRIMUS_INLINE HalfVec to_halves(UintVec words) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<HalfVec>(_mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(words)));
+#elif defined(__AVX2__)
+  const __m256i low = reinterpret_cast<__m256i>(words & 0xFFFFU);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+  return reinterpret_cast<HalfVec>(_mm256_castsi256_si128(packed));
+#else
+  return __builtin_convertvector(words, HalfVec);
+#endif
+}
+
+PRIMUS_INLINE Vec widen(HalfVec bits, BF16) { return as_floats(to_words(bits) << 16); }
 
 /// Rounded to nearest even, the kept bits on top; NaN stays NaN.
 PRIMUS_INLINE UintVec rounded_bits(Vec value, BF16) {
@@ -79,9 +102,7 @@ PRIMUS_INLINE UintVec rounded_bits(Vec value, BF16) {
   const UintVec rounded = word + 0x7FFFU + ((word >> 16) & 1U);
   return value == value ? rounded : (word | 0x400000U);
 }
-PRIMUS_INLINE HalfVec narrow(Vec value, BF16 type) {
-  return __builtin_convertvector(rounded_bits(value, type) >> 16, HalfVec);
-}
+PRIMUS_INLINE HalfVec narrow(Vec value, BF16 type) { return to_halves(rounded_bits(value, type) >> 16); }
 
 PRIMUS_INLINE Vec widen(HalfVec bits, F16) {
 #if defined(__AVX512F__)
