@@ -11,10 +11,9 @@ packages=(
   g++ cmake ninja-build make pkg-config ccache
   libdnnl-dev
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev
-  libfmt-dev libcli11-dev
+  libfmt-dev
   libpcre2-dev libutf8proc-dev
   libzstd-dev zlib1g-dev
-  libcurl4-openssl-dev ca-certificates
   libgtest-dev
 )
 # Fixed versions of the formatter and the linter, so that they say the same everywhere.
