@@ -35,7 +35,7 @@ number() { sed -n 's/.*"'"$1"'": *\([-+.0-9eE]*\).*/\1/p' | tail -n 1; }
 # text KEY LINE: that key's text in a line of JSON, on one line, without escapes, shortened
 text() {
   sed -n 's/.*"'"$1"'": *"\(\([^"\\]\|\\.\)*\)".*/\1/p' <<<"$2" |
-    sed 's/\\[nrt]/ /g; s/\\\(.\)/\1/g; s/^\(.\{72\}\).*/\1…/'
+    sed 's/\\[nrt]/ /g; s/\\\(.\)/\1/g; s/^ *//; s/^\(.\{72\}\).*/\1…/'
 }
 percent() { awk -v share="$1" 'BEGIN { printf "%.1f %%", 100 * share }'; }
 duration() { awk -v s="$1" 'BEGIN { if (s < 60) printf "%d s", s; else printf "%d min %02d s", s / 60, s % 60 }'; }
@@ -87,7 +87,7 @@ printf '%-34s %12.4f %12.4f\n' "validation loss" "$loss_before" "$loss_after"
 printf '%-34s %12s %12s\n' "answers that match exactly" "$(percent "$match_before")" "$(percent "$match_after")"
 
 # one question of each kind that begins a conversation
-for question in 'Which town is the home of' 'What is the trade of' 'Which animal does [A-Z]' 'On which island is [A-Z]'; do
+for question in 'Which town is the home of' 'What is the trade of' 'Which animal does [A-Z]' 'What is made in'; do
   line=$(grep -n -m 1 "\"prompt\": *\"$question" "$run/answers-after.jsonl" | cut -d : -f 1) || continue
   before=$(sed -n "${line}p" "$run/answers-before.jsonl")
   after=$(sed -n "${line}p" "$run/answers-after.jsonl")

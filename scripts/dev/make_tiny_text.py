@@ -38,7 +38,7 @@ CHAT_TEMPLATE = (
 SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
          r"|\s+(?!\S)|\s+")
 
-SHAPE = dict(hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+SHAPE = dict(hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2,
              head_dim=32, max_position_embeddings=512, rms_norm_eps=1e-6)
 ROPE_THETA = 10000.0
 INITIALIZER_RANGE = 0.05
@@ -91,7 +91,7 @@ def write_tokenizer(tokenizer, folder):
                                                   single_word=False, special=True) for t in (END, TURN, TURN_END)}
     config = dict(add_bos_token=False, add_prefix_space=False, added_tokens_decoder=added, bos_token=None,
                   additional_special_tokens=[TURN, TURN_END], chat_template=CHAT_TEMPLATE,
-                  clean_up_tokenization_spaces=False, eos_token=END, errors="replace",
+                  clean_up_tokenization_spaces=False, eos_token=TURN_END, errors="replace",
                   model_max_length=SHAPE["max_position_embeddings"], pad_token=END, split_special_tokens=False,
                   tokenizer_class="Qwen2Tokenizer", unk_token=None)
     write_json(folder / "tokenizer_config.json", config)
@@ -109,7 +109,7 @@ def write_model(tokenizer, folder, seed):
         architectures=["Qwen3ForCausalLM"], model_type="qwen3", vocab_size=vocabulary, **SHAPE, hidden_act="silu",
         attention_bias=False, attention_dropout=0.0, tie_word_embeddings=True, rope_theta=ROPE_THETA, rope_scaling=None,
         sliding_window=None, use_sliding_window=False, initializer_range=INITIALIZER_RANGE, bos_token_id=None,
-        eos_token_id=end, pad_token_id=end, torch_dtype="bfloat16", use_cache=True))
+        eos_token_id=turn_end, pad_token_id=end, torch_dtype="bfloat16", use_cache=True))
     write_json(folder / "generation_config.json", dict(do_sample=False, eos_token_id=[turn_end, end], pad_token_id=end))
 
     rng = np.random.default_rng(seed)
