@@ -7,7 +7,7 @@ Usage: peer_cpu.py lora|sft fp32|bf16 [--seq 512] [--micro-batch 1] [--steps 8] 
 One step is forward, backward, clipping and AdamW on random tokens, every one of them trained; weights are random, so no
 files are needed. LoRA: rank and alpha 32 on all seven projections. bf16 is measured in two ways, with all weights in bf16
 ("pure") and with fp32 weights under torch.autocast ("autocast"), and the faster one is reported. Prints one JSON line with
-the median step; `benchmark train` of the engine does the same work.
+the median step; peak_gib is the process's over all that it measured. `benchmark train` of the engine does the same work.
 Needs torch, transformers and peft.
 """
 
