@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build quickstart test test-fast lint format asan install clean
+.PHONY: help deps build build-tests quickstart test test-fast lint format asan install clean
 
 help: ## list these targets
 	@printf 'make TARGET [JOBS=%s] [PREFIX=%s]\n\n' '$(JOBS)' '$(PREFIX)'
@@ -16,15 +16,18 @@ deps: ## install the packages that are missing (Debian 12, Ubuntu 24.04)
 
 build: deps ## set up and build build/release/bin/primus
 	cmake --preset release
+	cmake --build --preset release --parallel $(JOBS) --target primus
+
+build-tests: build
 	cmake --build --preset release --parallel $(JOBS)
 
 quickstart: ## set up, build, fine-tune the bundled tiny model and show it before and after
 	@scripts/quickstart.sh
 
-test: build ## set up, build and run every test
+test: build-tests ## set up, build and run every test
 	ctest --preset release --parallel $(JOBS)
 
-test-fast: build ## the tests that take a minute together
+test-fast: build-tests ## the tests that take a minute together
 	ctest --preset fast --parallel $(JOBS)
 
 lint: ## check the format of all files, and clang-tidy over the changed ones (ALL=1: over all)
