@@ -65,7 +65,7 @@ ModelConfig parse_model_config(std::string_view json, const std::string& where);
 /// <folder>/config.json, with the end-of-sequence ids of generation_config.json where there are any.
 ModelConfig load_model_config(const std::filesystem::path& folder);
 
-/// Angles' cosine and sine: (positions, head_dim/2) each, row-major f32, computed in f64.
+/// Angles' cosine and sine: (positions, head_dim/2) each, row-major f32, rounded where transformers rounds.
 struct RopeTable {
   std::vector<float> cos;
   std::vector<float> sin;

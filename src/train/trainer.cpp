@@ -1,6 +1,6 @@
 #include "train/trainer.h"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -215,7 +215,7 @@ void Trainer::save() {
   const fs::path folder = checkpoint::save_checkpoint(directory, saved, memory_->decoder.parameters(), stream_);
   saved_at_ = iteration_;
   log::info("saved {}", folder.string());
-  if (job_.config.most_recent_k > 0) checkpoint::prune(directory, job_.config.most_recent_k);
+  checkpoint::prune(directory, std::max(job_.config.most_recent_k, 0));
 }
 
 bool Trainer::run(const TrainingListener& listener, const std::function<bool()>& interrupted) {

@@ -20,7 +20,6 @@ namespace {
 constexpr std::size_t kAlignment = 256;
 /// From this size on, memory is mapped: the system hands out pages when they are first touched.
 constexpr std::size_t kMapped = std::size_t{1} << 20;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 /// "MemTotal:       24609020 kB" of /proc/meminfo, in bytes; 0 where there is no such line.
 std::size_t memory_line(const char* name) {
@@ -63,8 +62,6 @@ void* allocate(int, std::size_t bytes) {
   } else {
     data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) data = nullptr;
-    // fewer page faults and TLB misses; a wish only
-    if (data != nullptr && bytes >= kHugePage) ::madvise(data, bytes, MADV_HUGEPAGE);
   }
   if (data == nullptr) {
     throw host_lacks("the CPU has not got {} bytes of memory ({} bytes are free): take a smaller batch or model", bytes,
