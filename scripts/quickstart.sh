@@ -27,6 +27,8 @@ rows=examples/quickstart/heldout.jsonl
 # lora.yaml reads these; set here, so that the run goes where this script looks for it
 export PRIMUS_ROOT=$PWD PRIMUS_WORKSPACE=$PWD/output PRIMUS_TEAM=quickstart PRIMUS_USER=tiny PRIMUS_EXP_NAME=lora
 run=output/quickstart/tiny/lora
+# The model is so small that a second thread gains little, and waiting for it costs much where other programs run too.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 step() { printf '\n== %s\n' "$*"; }
 primus() { runner/primus-cli direct -- "$@"; }
