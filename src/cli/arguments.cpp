@@ -23,6 +23,7 @@ const Option* find_option(const Command& command, const std::string& name) {
 
 [[noreturn]] void refuse_unknown(const Command& command, const std::string& word) {
   std::vector<std::string> names;
+  names.reserve(command.options.size());
   for (const Option& option : command.options) names.push_back(option.name);
   const auto first = word.find_first_not_of('-');
   const std::string name = first == std::string::npos ? word : with_dashes(word.substr(first));

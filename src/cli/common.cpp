@@ -77,7 +77,7 @@ data::LoadSettings data_settings(const config::RunConfig& config, const model::M
 }
 
 std::filesystem::path make_run_directory(const config::RunConfig& config) {
-  const std::filesystem::path directory = config.run_directory();
+  std::filesystem::path directory = config.run_directory();
   make_directories(directory / "logs");
   return directory;
 }

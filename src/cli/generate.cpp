@@ -103,6 +103,7 @@ std::vector<Prompt> read_prompts(const std::string& path, const Prompter& prompt
 /// Tokens that end an answer: the model's end-of-sequence ids and the tokenizer's.
 std::vector<std::int32_t> stop_tokens(const model::ModelConfig& model, const tokenizer::Tokenizer& tokenizer) {
   std::vector<std::int32_t> stops;
+  stops.reserve(model.eos_token_ids.size() + 1);
   for (const std::int64_t id : model.eos_token_ids) stops.push_back(static_cast<std::int32_t>(id));
   if (tokenizer.eos_id()) stops.push_back(*tokenizer.eos_id());
   return stops;
