@@ -17,7 +17,7 @@ packages=(
   libgtest-dev
 )
 # Fixed versions of the formatter and the linter, so that they say the same everywhere.
-dev_packages=(clang-format-14 clang-tidy-16 gcovr git)
+dev_packages=(clang-format-14 clang-tidy-16 libomp-16-dev gcovr git)
 
 say() { printf 'install_deps: %s\n' "$*"; }
 die() {

@@ -114,7 +114,7 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
   {
     Profile profile(stream);
     const double from = now();
-    step(static_cast<std::uint64_t>(settings.warmup + settings.steps));
+    step(static_cast<std::uint64_t>(settings.warmup) + static_cast<std::uint64_t>(settings.steps));
     result.watched_seconds = now() - from;
     const std::vector<Profile::Span> spans = profile.spans();
     const auto seconds = seconds_by_kind(spans);
