@@ -90,7 +90,7 @@ double gemm_limit(DType dtype) {
 
 double memory_limit() {
   static const double known = [] {
-    const Data from(DType::kF32, 1, 32 << 20), to(DType::kF32, 1, 32 << 20);
+    const Data from(DType::kF32, 1, 16 << 20), to(DType::kF32, 1, 16 << 20);
     return 2.0 * static_cast<double>(from.matrix().bytes()) / 1e9 / best_of(10, [&] {
              ops::convert(stream(), {from, to});
            });

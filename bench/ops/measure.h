@@ -28,7 +28,7 @@ class Data {
   Tensor tensor_;
 };
 
-/// GFLOP/s of the library's product 2048³, and GB/s of a copy of 256 MiB (bytes read and written).
+/// GFLOP/s of the library's product 2048³, and GB/s of a copy of 64 MiB (bytes read and written).
 double gemm_limit(DType dtype);
 double memory_limit();
 
