@@ -78,6 +78,12 @@ void set_terminal_hooks(void (*before_line)(), void (*after_line)()) {
   state().after_line = after_line;
 }
 
+void write_to_file(std::string_view line) {
+  State& log = state();
+  const std::lock_guard lock(log.mutex);
+  if (log.file != nullptr && log.level <= Level::kInfo) put(log.file, fmt::format("{} {}\n", timestamp(), line));
+}
+
 void write(Level level, std::string_view line) {
   State& log = state();
   const std::lock_guard lock(log.mutex);

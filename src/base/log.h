@@ -24,6 +24,9 @@ void set_terminal_hooks(void (*before_line)(), void (*after_line)());
 
 void write(Level level, std::string_view line);
 
+/// An info line for the file alone: of what the terminal shows in another way.
+void write_to_file(std::string_view line);
+
 template <typename... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
   write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));

@@ -97,7 +97,7 @@ fs::path save_checkpoint(const fs::path& directory, const TrainingState& state,
   return directory / name;
 }
 
-std::optional<fs::path> find_latest(const fs::path& directory) {
+std::optional<VerifiedState> find_latest(const fs::path& directory) {
   const std::int64_t latest = latest_iteration(directory);
   std::vector<Found> states = find_states(directory);
   // the one that `latest` names, then older ones; newer ones, of a run that was rolled back, at the end
@@ -105,9 +105,9 @@ std::optional<fs::path> find_latest(const fs::path& directory) {
   std::stable_partition(states.begin(), states.end(), [&](const Found& state) { return !newer(state); });
   for (const Found& state : states) {
     try {
-      const TrainingState content = verify_state(state.path);
-      if (content.iteration == state.iteration) return state.path;
-      log::warning("{}: holds iteration {}; passed over", state.path.string(), content.iteration);
+      VerifiedState found(state.path);
+      if (found.state().iteration == state.iteration) return found;
+      log::warning("{}: holds iteration {}; passed over", state.path.string(), found.state().iteration);
     } catch (const Error& error) {
       log::warning("{}; this checkpoint is passed over", error.what());
     }

@@ -153,11 +153,15 @@ void save_state(const fs::path& folder, const TrainingState& state, const model:
   });
 }
 
-TrainingState verify_state(const fs::path& folder) { return read_verified_manifest(folder).state; }
+VerifiedState::VerifiedState(fs::path folder)
+    : folder_(std::move(folder)), manifest_(std::make_shared<StateManifest>(read_verified_manifest(folder_))) {}
 
-TrainingState load_state(const fs::path& folder, model::ParameterRegistry& registry, Stream& stream,
-                         const std::string& base_fingerprint) {
-  const StateManifest manifest = read_verified_manifest(folder);
+const TrainingState& VerifiedState::state() const { return manifest_->state; }
+
+void load_state(const VerifiedState& saved, model::ParameterRegistry& registry, Stream& stream,
+                const std::string& base_fingerprint) {
+  const fs::path& folder = saved.folder();
+  const StateManifest& manifest = saved.manifest();
   check_base(manifest.state, base_fingerprint, folder);
   check_no_more(manifest, registry, folder);
   StateReader reader(folder, manifest);
@@ -183,7 +187,6 @@ TrainingState load_state(const fs::path& folder, model::ParameterRegistry& regis
     }
   });
   stream.synchronize();
-  return manifest.state;
 }
 
 }  // namespace primus::checkpoint

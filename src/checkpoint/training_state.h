@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,14 +46,28 @@ struct TrainingState {
 void save_state(const std::filesystem::path& folder, const TrainingState& state,
                 const model::ParameterRegistry& registry, Stream& stream);
 
-/// Reads the manifest and checks every file's size and checksum. Throws Error naming the file for what is broken.
-TrainingState verify_state(const std::filesystem::path& folder);
+struct StateManifest;
+
+/// A state whose manifest has been read and whose files all have the size and the checksum that it says.
+class VerifiedState {
+ public:
+  /// Reads every byte of the state. Throws Error naming the file for what is broken.
+  explicit VerifiedState(std::filesystem::path folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const TrainingState& state() const;
+  const StateManifest& manifest() const { return *manifest_; }
+
+ private:
+  std::filesystem::path folder_;
+  std::shared_ptr<const StateManifest> manifest_;
+};
 
 /// Fills master, exp_avg, exp_avg_sq and the compute copies of all trainable parameters. Throws Error when a tensor is
-/// missing or of another shape, when the folder is broken, and when the frozen base is another one: `base_fingerprint`
-/// is the present one's, compared when both are known. Parameters without moments (for evaluation) load without them.
-TrainingState load_state(const std::filesystem::path& folder, model::ParameterRegistry& registry, Stream& stream,
-                         const std::string& base_fingerprint = "");
+/// missing or of another shape, and when the frozen base is another one: `base_fingerprint` is the present one's,
+/// compared when both are known. Parameters without moments (for evaluation) load without them.
+void load_state(const VerifiedState& saved, model::ParameterRegistry& registry, Stream& stream,
+                const std::string& base_fingerprint = "");
 
 /// "iter_0000050"
 std::string state_name(std::int64_t iteration);
@@ -63,7 +78,7 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& directory, co
 
 /// The newest complete state: the one that `latest` names, or else the one before it. Broken ones are
 /// passed over with a warning that names what is wrong. nullopt when there is none.
-std::optional<std::filesystem::path> find_latest(const std::filesystem::path& directory);
+std::optional<VerifiedState> find_latest(const std::filesystem::path& directory);
 
 /// Removes all but the `most_recent_k` newest states (0 keeps all; the one that `latest` names is always kept) and what
 /// processes that are gone left unfinished. Failures are warnings.

@@ -226,6 +226,7 @@ void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend
 }
 
 void Decoder::forward_backward(const Pass& pass, const Batch& batch, float scale, const Tensor& state) {
+  if (!pass.accumulate) weights_.clear_added_gradients(pass.stream);
   const Attend attend = attend_over(config_, batch);
   forward_layers(pass, batch, attend);
   const Tensor d_x = backward_.d_x.slice(0, batch.tokens());

@@ -36,7 +36,8 @@ void Linear::forward(const Pass& pass, const Tensor& input, const Tensor& y) con
 
 void Linear::backward(const Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& d_input) const {
   const Tensor x = input.columns(0, in);
-  if (d_weight) ops::linear_backward_weight(pass.stream, {.dy = dy, .x = x, .d_weight = d_weight});
+  if (d_weight)
+    ops::linear_backward_weight(pass.stream, {.dy = dy, .x = x, .d_weight = d_weight, .accumulate = pass.accumulate});
   if (d_bias) ops::bias_backward(pass.stream, {.dy = dy, .d_bias = d_bias});
   ops::linear_backward_input(pass.stream, {.dy = dy, .weight = weight, .dx = d_input});
   if (rank == 0) return;
@@ -49,14 +50,19 @@ void Linear::backward(const Pass& pass, const Tensor& dy, const Tensor& input, c
     ops::linear_backward_weight(pass.stream, {.dy = dy.columns(adapter.row_begin, adapter.row_end),
                                               .x = u.columns(adapter.column_begin, adapter.column_end),
                                               .d_weight = adapter.d_b,
-                                              .scale = lora_scale});
+                                              .scale = lora_scale,
+                                              .accumulate = pass.accumulate});
   }
   if (!pass.training || dropout == 0.0F) {
-    if (d_a) ops::linear_backward_weight(pass.stream, {.dy = du, .x = x, .d_weight = d_a});
+    if (d_a)
+      ops::linear_backward_weight(pass.stream, {.dy = du, .x = x, .d_weight = d_a, .accumulate = pass.accumulate});
     ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = dx, .accumulate = true});
     return;
   }
-  if (d_a) ops::linear_backward_weight(pass.stream, {.dy = du, .x = drop(pass, x), .d_weight = d_a});
+  if (d_a) {
+    ops::linear_backward_weight(pass.stream,
+                                {.dy = du, .x = drop(pass, x), .d_weight = d_a, .accumulate = pass.accumulate});
+  }
   const Tensor through = dropped.slice(0, x.rows());
   ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = through});
   drop(pass, through);

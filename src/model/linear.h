@@ -8,12 +8,14 @@
 
 namespace primus::model {
 
-/// One pass over one micro-batch: the stream, and what makes dropout's random numbers a pure function of the step.
+/// One pass over one micro-batch: the stream, what becomes of the gradients that are there, and what makes dropout's
+/// random numbers a pure function of the step.
 struct Pass {
   Stream& stream;
   bool training = false;
   std::uint64_t seed = 0;
   std::uint64_t micro_batch = 0;  // counts the micro-batches of the whole run
+  bool accumulate = false;        // adds to the gradients of the step's micro-batches before; else overwrites them
 };
 
 /// A fused projection y = x·Wᵀ + bias with its adapters inside: the scaled B stands beside the weight as extra columns,
@@ -52,8 +54,8 @@ struct Linear {
   /// y (T, out) from input (T, in + R), whose first `in` columns are given; fills the rest.
   void forward(const Pass& pass, const Tensor& input, const Tensor& y) const;
 
-  /// Gradients: adds to those of the trainable parameters; d_input (T, in + R) gets dx in its first `in` columns and
-  /// scratch in the rest. `input` as forward left it.
+  /// Gradients: those of the trainable parameters (biases always add to theirs); d_input (T, in + R) gets dx in its
+  /// first `in` columns and scratch in the rest. `input` as forward left it.
   void backward(const Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& d_input) const;
 
  private:

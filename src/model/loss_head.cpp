@@ -69,6 +69,7 @@ void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tens
   const std::int64_t count = batch.trained();
   if (count == 0) {
     pass.stream.fill_zero(d_x);
+    if (weights_->d_head && !pass.accumulate) pass.stream.fill_zero(weights_->d_head);
     return;
   }
   norm_rows(pass, batch.trained_rows, mid, delta);
@@ -86,7 +87,9 @@ void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tens
                                                       .state = state,
                                                       .d_logits = d_logits});
     if (weights_->d_head) {
-      ops::linear_backward_weight(pass.stream, {.dy = d_logits, .x = normed, .d_weight = weights_->d_head});
+      ops::linear_backward_weight(
+          pass.stream,
+          {.dy = d_logits, .x = normed, .d_weight = weights_->d_head, .accumulate = pass.accumulate || begin > 0});
     }
     ops::linear_backward_input(pass.stream,
                                {.dy = d_logits, .weight = weights_->head, .dx = d_normed.slice(begin, end)});

@@ -58,7 +58,7 @@ struct DecoderOptions {
   RecomputePolicy recompute;
 
   /// The loss head works on as many rows at a time as give logits of about this size.
-  std::int64_t logits_bytes = std::int64_t{64} << 20;
+  std::int64_t logits_bytes = std::int64_t{128} << 20;
   std::uint64_t seed = 0;  // adapter initialisation and dropout
 };
 

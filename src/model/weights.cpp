@@ -339,6 +339,13 @@ void Weights::clear(Stream& stream) {
   }
 }
 
+void Weights::clear_added_gradients(Stream& stream) {
+  for (const FlatSegment& segment : flat.segments) {
+    if (!segment.decays) stream.fill_zero(flat.gradients.slice(segment.begin, segment.end));
+  }
+  if (d_embedding && d_embedding.data() != d_head.data()) stream.fill_zero(d_embedding);
+}
+
 void initialize_adapters(Stream& stream, ParameterRegistry& registry, std::uint64_t seed) {
   std::vector<float> values;
   std::uint64_t place = 0;

@@ -52,6 +52,10 @@ struct Weights {
   /// before the first use of real memory.
   void clear(Stream& stream);
 
+  /// Clears the gradients that backward only ever adds to: vectors, and an embedding that is not the head as well. All
+  /// others are overwritten by the first micro-batch of a step.
+  void clear_added_gradients(Stream& stream);
+
   ParameterRegistry registry;
   FlatBuffers flat;
 

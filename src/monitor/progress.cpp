@@ -109,13 +109,16 @@ Progress::~Progress() {
 }
 
 void Progress::step(const StepMetrics& step) {
-  if (bar_) {
-    const std::lock_guard lock(mutex_);
-    last_ = step;
-    if (!drawn_ || options_.now() - last_draw_ >= kRedrawInterval) draw();
-  } else if (step.iteration == options_.train_iters || step.iteration % std::max(options_.log_interval, 1) == 0) {
-    log::info("{}", step_line(step, options_.train_iters));
+  const bool is_told =
+      step.iteration == options_.train_iters || step.iteration % std::max(options_.log_interval, 1) == 0;
+  if (!bar_) {
+    if (is_told) log::info("{}", step_line(step, options_.train_iters));
+    return;
   }
+  if (is_told) log::write_to_file(step_line(step, options_.train_iters));
+  const std::lock_guard lock(mutex_);
+  last_ = step;
+  if (!drawn_ || options_.now() - last_draw_ >= kRedrawInterval) draw();
 }
 
 void Progress::validation(const ValidationMetrics& validation) {

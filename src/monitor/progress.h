@@ -22,7 +22,8 @@ struct ProgressOptions {
 };
 
 /// What a person sees of a run: on a terminal a bar on the last line, redrawn at most ten times a second by steps and
-/// once after each log line, which it lets pass above; elsewhere (a file, a pipe, TERM=dumb) a log line a step.
+/// once after each log line, which it lets pass above, while the log file gets the lines; elsewhere (a file, a pipe,
+/// TERM=dumb) a log line a step.
 class Progress {
  public:
   explicit Progress(ProgressOptions options);

@@ -4,6 +4,14 @@
 #include "ops/table.h"
 
 namespace primus::ops {
+namespace {
+
+void clear(Stream& stream, const Tensor& matrix) {
+  if (matrix.is_contiguous()) return stream.fill_zero(matrix);
+  for (std::int64_t row = 0; row < matrix.rows(); ++row) stream.fill_zero(matrix.slice(row, row + 1));
+}
+
+}  // namespace
 
 void linear_forward(Stream& stream, const LinearForward& args) {
   const auto& [x, weight, bias, y] = args;
@@ -31,13 +39,16 @@ void linear_backward_input(Stream& stream, const LinearBackwardInput& args) {
 }
 
 void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args) {
-  const auto& [dy, x, d_weight, scale] = args;
+  const auto& [dy, x, d_weight, scale, accumulate] = args;
   check_on_device(stream, dy, x, d_weight);
   check_compute_matrix(dy);
   check_matrix(x, dy.rows(), x.columns(), dy.dtype());
   check_matrix(d_weight, dy.columns(), x.columns(), d_weight.dtype());
   PRIMUS_CHECK(is_state_type(d_weight.dtype()), d_weight.describe());
-  if (dy.rows() == 0) return;
+  if (dy.rows() == 0) {
+    if (!accumulate) clear(stream, d_weight);
+    return;
+  }
   const Observed observed(stream, WorkKind::kGemm, "linear_backward_weight");
   stream.backend().ops->linear_backward_weight(stream, args);
 }

@@ -26,12 +26,14 @@ struct LinearBackwardInput {
 };
 void linear_backward_input(Stream& stream, const LinearBackwardInput& args);
 
-/// dW += scale · dyᵀ·x: gradients add up over micro-batches. Always accumulates; the buffer is cleared once a step.
+/// dW += scale · dyᵀ·x, or dW = scale · dyᵀ·x: gradients add up over micro-batches, and the first one of a step
+/// overwrites those of the step before, which saves clearing and reading them.
 struct LinearBackwardWeight {
   Tensor dy;        // (M, N)
   Tensor x;         // (M, K)
   Tensor d_weight;  // (N, K), f32 or bf16
   float scale = 1.0F;
+  bool accumulate = true;
 };
 void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args);
 

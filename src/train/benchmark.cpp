@@ -96,7 +96,6 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
   const auto scale = static_cast<float>(1.0 / static_cast<double>(host.trained_rows.size()));
   const auto step = [&](std::uint64_t number) {
     ops::begin_step(stream, memory.state);
-    stream.fill_zero(memory.decoder.flat().gradients);
     const model::Pass pass{.stream = stream, .training = true, .seed = config.seed, .micro_batch = number};
     memory.decoder.forward_backward(pass, upload(stream, memory, host), scale, memory.state);
     update(stream, config, config.finetune_lr, memory.decoder, memory.state);

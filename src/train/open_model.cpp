@@ -14,14 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-SavedRun saved_run(const fs::path& state) {
-  return read_run_json(checkpoint::verify_state(state).config_json, state.string());
-}
-
-/// The folder of a state: `path` itself, or the newest of the states in it.
-std::optional<fs::path> state_folder(const fs::path& path) {
-  if (fs::exists(path / "state.json")) return path;
-  return checkpoint::find_latest(path);
+SavedRun saved_run(const checkpoint::VerifiedState& saved) {
+  return read_run_json(saved.state().config_json, saved.folder().string());
 }
 
 model::LoraOptions lora_of(const fs::path& adapter) {
@@ -33,8 +27,8 @@ model::LoraOptions lora_of(const fs::path& adapter) {
 }
 
 /// The base must be the one that the adapters were trained over.
-void load_trained(const fs::path& state, const fs::path& base, bool adapters, model::ParameterRegistry& registry,
-                  Stream& stream) {
+void load_trained(const checkpoint::VerifiedState& state, const fs::path& base, bool adapters,
+                  model::ParameterRegistry& registry, Stream& stream) {
   const std::string fingerprint = adapters ? checkpoint::fingerprint(checkpoint::ModelFiles(base)) : std::string();
   checkpoint::load_state(state, registry, stream, fingerprint);
 }
@@ -44,7 +38,7 @@ void load_trained(const fs::path& state, const fs::path& base, bool adapters, mo
 ModelSource model_source(const fs::path& base, const fs::path& path) {
   if (fs::exists(path / "adapter_config.json")) return {.base = base, .adapter = path, .state = {}};
   if (fs::exists(path / "config.json")) return {.base = path, .adapter = {}, .state = {}};
-  if (const auto state = state_folder(path)) return {.base = base, .adapter = {}, .state = *state};
+  if (const auto state = open_state(path)) return {.base = base, .adapter = {}, .state = *state};
   throw bad_input(
       "{}: neither a Hugging Face model (config.json), nor a PEFT adapter (adapter_config.json), nor a training "
       "checkpoint "
@@ -60,8 +54,8 @@ OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : strea
                                 .max_tokens = open.max_tokens,
                                 .max_positions = open.max_positions};
   if (!source.adapter.empty()) options.lora = lora_of(source.adapter);
-  if (!source.state.empty()) {
-    const SavedRun run = saved_run(source.state);
+  if (source.state) {
+    const SavedRun run = saved_run(*source.state);
     if (run.adapters) {
       options.lora = run.lora;
     } else {
@@ -84,11 +78,11 @@ OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : strea
   model::ParameterRegistry& registry = memory_->decoder.parameters();
   if (!options.train_base) checkpoint::load_weights(source.base, registry, stream_);
   if (!source.adapter.empty()) checkpoint::load_adapter(source.adapter, registry, stream_);
-  if (!source.state.empty()) load_trained(source.state, source.base, options.lora.has_value(), registry, stream_);
+  if (source.state) load_trained(*source.state, source.base, options.lora.has_value(), registry, stream_);
 }
 
 std::string export_state(const fs::path& path, const fs::path& output) {
-  const std::optional<fs::path> state = state_folder(path);
+  const std::optional<checkpoint::VerifiedState> state = open_state(path);
   if (!state)
     throw bad_input("{}: there is no training checkpoint here (state.json, or iter_… folders)", path.string());
   const SavedRun run = saved_run(*state);

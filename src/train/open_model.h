@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/training_state.h"
 #include "model/generator.h"
 #include "train/memory_plan.h"
 
@@ -14,7 +15,7 @@ namespace primus::train {
 struct ModelSource {
   std::filesystem::path base;     // a Hugging Face folder
   std::filesystem::path adapter;  // a PEFT folder, or empty
-  std::filesystem::path state;    // a training state's folder, or empty
+  std::optional<checkpoint::VerifiedState> state;
 };
 
 /// What `path` is: a PEFT folder, a training state (or a folder of them: the newest), or a Hugging Face folder that

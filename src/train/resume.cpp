@@ -70,6 +70,11 @@ SavedRun read_run_json(const std::string& json, const std::string& where) {
   }
 }
 
+std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path / "state.json")) return checkpoint::VerifiedState(path);
+  return checkpoint::find_latest(path);
+}
+
 void check_resume(const std::string& saved_json, const config::RunConfig& config, const std::string& where) {
   const Json saved = Json::parse(saved_json, nullptr, /*allow_exceptions=*/false);
   if (!saved.is_object()) throw bad_input("{}: the checkpoint's settings cannot be read", where);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "checkpoint/training_state.h"
@@ -24,6 +25,9 @@ struct SavedRun {
   model::ModelConfig model;
 };
 SavedRun read_run_json(const std::string& json, const std::string& where);
+
+/// The state in `path`: itself, or the newest of the states in it; nullopt when there is none.
+std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path& path);
 
 /// Compares a saved run_json with the present settings. Throws Error naming each setting that differs, both values,
 /// and the ways out. Settings that may change (learning rate, train_iters, …) are not in it.

@@ -92,24 +92,18 @@ void Trainer::load() {
 
 std::int64_t Trainer::resume() {
   const config::RunConfig& config = job_.config;
-  fs::path from = config.load.empty() ? checkpoint_directory(config) : fs::path(config.load);
-  if (!fs::exists(from / "state.json")) {
-    const auto latest = checkpoint::find_latest(from);
-    if (!latest) {
-      if (!config.load.empty())
-        throw bad_input("load: {}: there is no complete checkpoint in this folder", config.load);
-      return 0;
-    }
-    from = *latest;
+  const auto saved = open_state(config.load.empty() ? checkpoint_directory(config) : fs::path(config.load));
+  if (!saved) {
+    if (!config.load.empty()) throw bad_input("load: {}: there is no complete checkpoint in this folder", config.load);
+    return 0;
   }
-  check_resume(checkpoint::verify_state(from).config_json, config, from.string());
-  const checkpoint::TrainingState saved =
-      checkpoint::load_state(from, memory_->decoder.parameters(), stream_, base_fingerprint_);
-  const ops::StepState state = take_state(saved);
+  check_resume(saved->state().config_json, config, saved->folder().string());
+  checkpoint::load_state(*saved, memory_->decoder.parameters(), stream_, base_fingerprint_);
+  const ops::StepState state = take_state(saved->state());
   stream_.copy_to_device(memory_->state, &state);
-  iteration_ = saved.iteration;
-  saved_at_ = saved.iteration;
-  log::info("resumed from {} after {} iterations", from.string(), iteration_);
+  iteration_ = saved->state().iteration;
+  saved_at_ = iteration_;
+  log::info("resumed from {} after {} iterations", saved->folder().string(), iteration_);
   return iteration_;
 }
 
@@ -132,7 +126,6 @@ Trainer::Pending Trainer::enqueue_step() {
                   .end = Event(job_.device)};
   pending.begin.record(stream_);
   ops::begin_step(stream_, memory_->state);
-  stream_.fill_zero(memory_->decoder.flat().gradients);
   const auto scale = static_cast<float>(1.0 / static_cast<double>(plan_.trained_tokens(iteration_)));
   for (std::int64_t i = 0; i < plan_.micro_batches(); ++i) {
     plan_.assemble(iteration_, i, host_batch_);
@@ -142,6 +135,7 @@ Trainer::Pending Trainer::enqueue_step() {
         .training = true,
         .seed = config.seed,
         .micro_batch = static_cast<std::uint64_t>(iteration_ * plan_.micro_batches() + i),
+        .accumulate = i > 0,
     };
     memory_->decoder.forward_backward(pass, upload(stream_, *memory_, host_batch_), scale, memory_->state);
   }

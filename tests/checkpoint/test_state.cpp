@@ -66,7 +66,9 @@ TEST_F(State, ComesBackBitForBit) {
   save_state(folder_ / "state", example(50), memory.registry(), memory.stream());
   TinyModel again(config_, {.compute = DType::kBF16, .moments = DType::kBF16});
   fill_all(again, 1000);
-  const TrainingState state = load_state(folder_ / "state", again.registry(), again.stream(), "crc32c:00112233");
+  const VerifiedState saved(folder_ / "state");
+  const TrainingState& state = saved.state();
+  load_state(saved, again.registry(), again.stream(), "crc32c:00112233");
   expect_equal(state, example(50));
   EXPECT_TRUE(std::signbit(state.numbers.at("minus_zero")));
   for (const model::Parameter& parameter : memory.registry().all()) {
@@ -91,15 +93,16 @@ TEST_F(State, OfAdaptersLeavesTheBaseOut) {
   }
   TinyModel again(config_, options);
   fill_all(again, 1000);
-  load_state(folder_ / "state", again.registry(), again.stream());
+  load_state(VerifiedState(folder_ / "state"), again.registry(), again.stream());
   const model::Parameter& b = again["model.layers.0.self_attn.o_proj.lora_B.weight"];
   std::vector<float> scaled = values(memory[b.name].master);
   EXPECT_EQ(values(b.master), scaled);
   for (float& value : scaled) value = static_cast<float>(BFloat16(2.0F * value));
   EXPECT_EQ(values(b.published), scaled);
 
-  expect_error([&] { load_state(folder_ / "state", again.registry(), again.stream(), "crc32c:99999999"); },
-               {"models/base", "crc32c:00112233", "crc32c:99999999", "same base"});
+  expect_error(
+      [&] { load_state(VerifiedState(folder_ / "state"), again.registry(), again.stream(), "crc32c:99999999"); },
+      {"models/base", "crc32c:00112233", "crc32c:99999999", "same base"});
 }
 
 TEST_F(State, OfAnotherRunIsRefused) {
@@ -107,14 +110,17 @@ TEST_F(State, OfAnotherRunIsRefused) {
   fill_all(memory, 1);
   save_state(folder_ / "state", example(1), memory.registry(), memory.stream());
   TinyModel full(config_, {});
-  expect_error([&] { load_state(folder_ / "state", full.registry(), full.stream()); }, {"lora_", "does not train"});
+  expect_error([&] { load_state(VerifiedState(folder_ / "state"), full.registry(), full.stream()); },
+               {"lora_", "does not train"});
   TinyModel wider(config_, {.lora_rank = 8});
-  expect_error([&] { load_state(folder_ / "state", wider.registry(), wider.stream()); }, {"lora_", "shape"});
+  expect_error([&] { load_state(VerifiedState(folder_ / "state"), wider.registry(), wider.stream()); },
+               {"lora_", "shape"});
   save_state(folder_ / "full", example(1), full.registry(), full.stream());
   model::ModelConfig deeper = config_;
   deeper.num_hidden_layers = 3;
   TinyModel more(deeper, {});
-  expect_error([&] { load_state(folder_ / "full", more.registry(), more.stream()); }, {"layers.2", "has no"});
+  expect_error([&] { load_state(VerifiedState(folder_ / "full"), more.registry(), more.stream()); },
+               {"layers.2", "has no"});
 }
 
 TEST_F(State, IsAssembledFromSlices) {
@@ -147,12 +153,13 @@ TEST_F(State, IsAssembledFromSlices) {
   write_bytes(folder_ / "state/state.json", manifest_text(manifest));
   TinyModel again(config_, {.lora_rank = 4});
   fill_all(again, 1000);
-  load_state(folder_ / "state", again.registry(), again.stream());
+  load_state(VerifiedState(folder_ / "state"), again.registry(), again.stream());
   EXPECT_EQ(values(again["model.layers.0.mlp.up_proj.lora_A.weight"].exp_avg), expected);
 
   tensor.slices.pop_back();
   write_bytes(folder_ / "state/state.json", manifest_text(manifest));
-  expect_error([&] { load_state(folder_ / "state", again.registry(), again.stream()); }, {name, "leave parts"});
+  expect_error([&] { load_state(VerifiedState(folder_ / "state"), again.registry(), again.stream()); },
+               {name, "leave parts"});
 }
 
 TEST_F(State, EveryChangedByteIsSeen) {
@@ -160,7 +167,7 @@ TEST_F(State, EveryChangedByteIsSeen) {
   fill_all(memory, 1);
   const fs::path state = folder_ / "state";
   save_state(state, example(1), memory.registry(), memory.stream());
-  EXPECT_EQ(verify_state(state).iteration, 1);
+  EXPECT_EQ(VerifiedState(state).state().iteration, 1);
   for (const char* name : {"state.json", "rank_00000.safetensors"}) {
     const std::string whole = read_bytes(state / name);
     const std::size_t step = std::max<std::size_t>(1, whole.size() / 100);
@@ -168,18 +175,18 @@ TEST_F(State, EveryChangedByteIsSeen) {
       std::string bytes = whole;
       bytes[at] = static_cast<char>(bytes[at] ^ 0x04);
       write_bytes(state / name, bytes);
-      expect_error([&] { verify_state(state); }, {name});
+      expect_error([&] { VerifiedState broken(state); }, {name});
     }
     for (const std::size_t length : {std::size_t{0}, whole.size() / 2, whole.size() - 1}) {
       write_bytes(state / name, whole.substr(0, length));
-      expect_error([&] { verify_state(state); }, {name});
+      expect_error([&] { VerifiedState broken(state); }, {name});
     }
     write_bytes(state / name, whole + "\n");
-    expect_error([&] { verify_state(state); }, {name});
+    expect_error([&] { VerifiedState broken(state); }, {name});
     fs::remove(state / name);
-    expect_error([&] { verify_state(state); }, {name});
+    expect_error([&] { VerifiedState broken(state); }, {name});
     write_bytes(state / name, whole);
-    EXPECT_EQ(verify_state(state).iteration, 1);
+    EXPECT_EQ(VerifiedState(state).state().iteration, 1);
   }
 }
 
@@ -201,7 +208,7 @@ class StateDirectory : public State {
   }
   std::string latest() const {
     const auto found = find_latest(folder_.path());
-    return found ? found->filename().string() : "";
+    return found ? found->folder().filename().string() : "";
   }
   bool has(const std::string& name) const { return fs::exists(folder_ / name); }
 
@@ -271,7 +278,7 @@ TEST_F(StateDirectory, SavingAgainReplaces) {
   fill_all(memory_, 77);
   save(50);
   TinyModel again(config_, {.lora_rank = 2});
-  load_state(folder_ / "iter_0000050", again.registry(), again.stream());
+  load_state(VerifiedState(folder_ / "iter_0000050"), again.registry(), again.stream());
   const std::string name = "model.layers.0.self_attn.q_proj.lora_A.weight";
   EXPECT_EQ(values(again[name].master), values(memory_[name].master));
 }

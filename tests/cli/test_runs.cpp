@@ -132,7 +132,14 @@ TEST(ResumeRefused, WhenTheBaseIsAnother) {
   EXPECT_EQ(outcome.status, 2) << outcome.err;
 }
 
-TEST(Interrupt, SavesAndExitsWith130AndGoesOn) {
+struct Signal {
+  int number;
+  int status;
+  const char* name;
+};
+class Interrupt : public testing::TestWithParam<Signal> {};
+
+TEST_P(Interrupt, SavesAndGoesOn) {
   TrainingRun whole;
   whole.set("train_iters", "40");
   ASSERT_EQ(whole.train().status, 0);
@@ -142,10 +149,10 @@ TEST(Interrupt, SavesAndExitsWith130AndGoesOn) {
   RunOptions options;
   options.while_running = [&](int pid) {
     for (int i = 0; i < 2000 && run.steps().size() < 3; ++i) ::usleep(5000);
-    ::kill(pid, SIGINT);
+    ::kill(pid, GetParam().number);
   };
   const Outcome outcome = run.train({}, options);
-  ASSERT_EQ(outcome.status, 130) << outcome.err;
+  ASSERT_EQ(outcome.status, GetParam().status) << outcome.err;
   const std::size_t done = run.steps().size();
   EXPECT_GE(done, 3U);
   EXPECT_LT(done, 40U);
@@ -153,6 +160,9 @@ TEST(Interrupt, SavesAndExitsWith130AndGoesOn) {
   ASSERT_EQ(run.train().status, 0);
   EXPECT_EQ(run.steps(), whole.steps());
 }
+
+INSTANTIATE_TEST_SUITE_P(Signals, Interrupt, testing::Values(Signal{SIGINT, 130, "Int"}, Signal{SIGTERM, 143, "Term"}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST(NotFinite, StepsAreSkippedCountedAndEndTheRun) {
   TrainingRun run;

@@ -11,6 +11,7 @@
 #include <limits>
 #include <string>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "monitor/progress.h"
 #include "support.h"
@@ -225,6 +226,25 @@ TEST(ProgressBar, StepsAsideForLogLines) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "before the first step\na line\niteration 50/200 | validation loss 1.0000 | perplexity 2.72 | 1 tokens\n"
             "after the end\nafter the bar\n");
+}
+
+class ProgressLog : public InFolder {};
+
+TEST_F(ProgressLog, HasLinesWhileABarIsDrawn) {
+  const auto path = folder_ / "run.log";
+  Screen screen;
+  testing::internal::CaptureStderr();
+  log::add_file(path.string());
+  {
+    Progress progress({.train_iters = 5, .log_interval = 2, .terminal = screen.file(), .columns = 20});
+    for (int i = 1; i <= 5; ++i) progress.step(example_step(i));
+  }
+  log::add_file("/dev/null");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  const std::string text = read_text(path);
+  for (int i = 1; i <= 5; ++i) {
+    EXPECT_EQ(text.find(step_line(example_step(i), 5)) != std::string::npos, i != 1 && i != 3) << i << "\n" << text;
+  }
 }
 
 TEST(ProgressBar, EndsItsLineWhenARunIsCutOff) {

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "ops/cpu/bf16_speed.h"
 #include "ops/cpu_backend.h"
 #include "ops/linear.h"
@@ -118,6 +120,33 @@ TEST_P(Linear, BackwardWeightAddsUp) {
       }
     }
   }
+}
+
+TEST_P(Linear, BackwardWeightOverwrites) {
+  for (const auto& [m, n, k] : kShapes) {
+    for (const DType target : {DType::kF32, DType::kBF16}) {
+      const Matrix dy = random_matrix(m, n, dtype(), 1), x = random_matrix(m, k, dtype(), 2);
+      const Matrix garbage = filled(n, k, std::numeric_limits<double>::quiet_NaN());
+      const DeviceData dy_data = matrix(dy, 2), x_data = matrix(x, 1), dw(stream(), target, garbage, 3);
+      ops::linear_backward_weight(stream(), {dy_data, x_data, dw, 0.5F, false});
+      Product expected = times_transposed(transposed(dy), transposed(x));
+      for (double& value : expected.value.values) value *= 0.5;
+      expect_near(dw.download(), expected.value, bound_of(expected, m + 2, target),
+                  fmt::format("dW, m {} n {} k {}", m, n, k));
+    }
+  }
+}
+
+TEST_P(Linear, BackwardWeightOfNoRowsIsZero) {
+  const DeviceData dy = matrix(filled(1, 5, 1.0)), x = matrix(filled(1, 7, 1.0)),
+                   dw(stream(), DType::kF32, filled(5, 7, 1.0), 3);
+  const Tensor no_dy = dy.tensor().slice(0, 0), no_x = x.tensor().slice(0, 0);
+  ops::linear_backward_weight(stream(), {.dy = no_dy, .x = no_x, .d_weight = dw});
+  expect_near(
+      dw.download(), filled(5, 7, 1.0), [](auto, auto) { return 0.0; }, "dW kept");
+  ops::linear_backward_weight(stream(), {.dy = no_dy, .x = no_x, .d_weight = dw, .accumulate = false});
+  expect_near(
+      dw.download(), filled(5, 7, 0.0), [](auto, auto) { return 0.0; }, "dW cleared");
 }
 
 TEST_P(Linear, BiasBackwardAddsUp) {

@@ -62,6 +62,8 @@ void* allocate(int, std::size_t bytes) {
   } else {
     data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) data = nullptr;
+    // fewer, larger pages: products read weights row by row, far apart. Where the system has none, nothing changes.
+    if (data != nullptr) ::madvise(data, bytes, MADV_HUGEPAGE);
   }
   if (data == nullptr) {
     throw host_lacks("the CPU has not got {} bytes of memory ({} bytes are free): take a smaller batch or model", bytes,

@@ -108,11 +108,11 @@ void backward_weight_in_f32(Stream& stream, const LinearBackwardWeight& args) {
   const Index m_block = rows_of_block(m, k / 4), n_block = rows_of_block(n, std::max(k, m_block));
   Tensor x = m_block == m ? in_f32(stream, Scratch::kRight, args.x) : Tensor();
   for_blocks(n, n_block, [&](Index n_begin, Index n_end) {
-    through_f32(stream, args.d_weight.slice(n_begin, n_end), true, [&](const Tensor& d_weight) {
+    through_f32(stream, args.d_weight.slice(n_begin, n_end), args.accumulate, [&](const Tensor& d_weight) {
       for_blocks(m, m_block, [&](Index m_begin, Index m_end) {
         const Tensor dy = in_f32(stream, Scratch::kLeft, args.dy.slice(m_begin, m_end).columns(n_begin, n_end));
         if (m_block != m) x = in_f32(stream, Scratch::kRight, args.x.slice(m_begin, m_end));
-        multiply(transposed(dy), plain(x), m_end - m_begin, d_weight, true, args.scale);
+        multiply(transposed(dy), plain(x), m_end - m_begin, d_weight, args.accumulate || m_begin > 0, args.scale);
       });
     });
   });
@@ -134,7 +134,7 @@ void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args) {
   // the library has no product of f32 that is added to bf16
   const bool mixed = args.dy.dtype() == DType::kF32 && args.d_weight.dtype() != DType::kF32;
   if (mixed || is_multiplied_in_f32(args.dy.dtype())) return backward_weight_in_f32(stream, args);
-  multiply(transposed(args.dy), plain(args.x), args.dy.rows(), args.d_weight, true, args.scale);
+  multiply(transposed(args.dy), plain(args.x), args.dy.rows(), args.d_weight, args.accumulate, args.scale);
 }
 
 }  // namespace primus::ops::cpu
