@@ -3,18 +3,20 @@
 
     compare_hf.py logits MODEL [--adapter DIR] --ids 1,2,3            logits of one sequence
     compare_hf.py logits MODEL [--adapter DIR] --chat TEXT            of a user's message, as the chat template renders it
+    compare_hf.py file MODEL [--adapter DIR] --file logits.safetensors  against those of `generate --logits`
     compare_hf.py loss MODEL [--adapter DIR] --rows rows.jsonl        mean loss over all trained tokens
     compare_hf.py greedy MODEL [--adapter DIR] --rows rows.jsonl      exact match of the last assistant turns
 
 Rows of `loss` are {"input_ids", "labels"} (labels aligned with input_ids, -100: not trained) or {"messages"}: then every
 assistant turn is trained with its <|im_end|>, the ChatML templates' way. All in float32; prints JSON lines.
-Needs torch, transformers and peft.
+Needs torch, transformers, peft and safetensors.
 """
 
 import argparse
 import json
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TURN_END = "<|im_end|>"
@@ -70,6 +72,16 @@ def show_logits(args, model):
                           sum_of_squares=logits.square().sum().item())))
 
 
+def show_difference(args, model):
+    stored = load_file(args.file)
+    ids, ours = stored["input_ids"].long(), stored["logits"].double()
+    theirs = model(input_ids=ids[None]).logits[0].double()
+    difference = (ours - theirs).abs().max().item()
+    print(json.dumps(dict(tokens=len(ids), vocab=ours.shape[1], largest_logit=theirs.abs().max().item(),
+                          largest_difference=difference, relative=difference / theirs.abs().max().item(),
+                          same_argmax=bool((ours.argmax(1) == theirs.argmax(1)).all()))))
+
+
 def show_loss(args, model):
     tokenizer = None
     total, trained = 0.0, 0
@@ -101,21 +113,24 @@ def show_greedy(args, model):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["logits", "loss", "greedy"])
+    parser.add_argument("what", choices=["logits", "file", "loss", "greedy"])
     parser.add_argument("model")
     parser.add_argument("--adapter")
     parser.add_argument("--ids", help="token ids, separated by commas")
     parser.add_argument("--chat", help="a user's message instead of ids")
     parser.add_argument("--rows", help="JSONL file")
+    parser.add_argument("--file", help="safetensors with input_ids and logits")
     parser.add_argument("--show", type=int, default=8, help="logits shown of a row")
     parser.add_argument("--max-new-tokens", type=int, default=32)
     args = parser.parse_args()
     if args.what == "logits" and args.ids is None and args.chat is None:
         parser.error("logits needs --ids or --chat")
-    if args.what != "logits" and args.rows is None:
+    if args.what == "file" and args.file is None:
+        parser.error("file needs --file")
+    if args.what in ("loss", "greedy") and args.rows is None:
         parser.error(f"{args.what} needs --rows")
     with torch.no_grad():
-        {"logits": show_logits, "loss": show_loss, "greedy": show_greedy}[args.what](args, load(args))
+        {"logits": show_logits, "file": show_difference, "loss": show_loss, "greedy": show_greedy}[args.what](args, load(args))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 using model::JsonObject;
 
 fs::path find_file(const fs::path& folder, const char* name) {
-  const fs::path path = folder / name;
+  fs::path path = folder / name;
   if (fs::exists(path)) return path;
   const bool pickled = fs::exists(folder / "adapter_model.bin");
   throw bad_input("{}: no {} there; {}", folder.string(), name,

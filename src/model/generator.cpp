@@ -11,13 +11,6 @@
 namespace primus::model {
 namespace {
 
-ops::AttentionShape attention_shape(const ModelConfig& config) {
-  return {.heads = static_cast<int>(config.num_attention_heads),
-          .kv_heads = static_cast<int>(config.num_key_value_heads),
-          .head_dim = static_cast<int>(config.head_dim),
-          .scale = 1.0F / std::sqrt(static_cast<float>(config.head_dim))};
-}
-
 void copy_rows(Stream& stream, const Tensor& from, const Tensor& to) { ops::convert(stream, {.in = from, .out = to}); }
 
 }  // namespace
@@ -163,6 +156,9 @@ std::vector<std::int32_t> Generator::step(const Pass& pass, std::span<const std:
                                                   .trained_rows = rows,
                                                   .targets = rows,
                                                   .max_seqlen = 1});
+  std::vector<std::int32_t> lengths(positions.begin(), positions.end());
+  for (std::int32_t& length : lengths) ++length;
+  pass.stream.copy_to_device(lengths_.slice(0, static_cast<std::int64_t>(lengths.size())), lengths.data());
   const Attend attend = [&](const Pass& p, std::int64_t layer, const LayerActivations& activations) {
     const Cache& cache = caches_[static_cast<std::size_t>(layer)];
     const std::int64_t q_size = activations.q.columns();
@@ -172,15 +168,12 @@ std::vector<std::int32_t> Generator::step(const Pass& pass, std::span<const std:
       const std::int64_t row = first + positions[i];
       copy_rows(p.stream, activations.k.slice(from, from + 1), cache.k.slice(row, row + 1));
       copy_rows(p.stream, activations.v.slice(from, from + 1), cache.v.slice(row, row + 1));
-      const std::int32_t length = positions[i] + 1;
-      const Tensor one = lengths_.slice(from, from + 1);
-      p.stream.copy_to_device(one, &length);
       ops::attention_decode(p.stream, {.shape = attention_shape(decoder_.config()),
                                        .q = activations.q.slice(from, from + 1),
                                        .k_cache = cache.k.slice(first, first + capacity_),
                                        .v_cache = cache.v.slice(first, first + capacity_),
                                        .capacity = capacity_,
-                                       .lengths = one,
+                                       .lengths = lengths_.slice(from, from + 1),
                                        .out = activations.attention.slice(from, from + 1).columns(0, q_size)});
     }
   };

@@ -10,16 +10,16 @@
 namespace primus::model {
 namespace {
 
+Tensor first_rows(const Tensor& tensor, std::int64_t rows) { return tensor ? tensor.slice(0, rows) : Tensor(); }
+
+}  // namespace
+
 ops::AttentionShape attention_shape(const ModelConfig& config) {
   return {.heads = static_cast<int>(config.num_attention_heads),
           .kv_heads = static_cast<int>(config.num_key_value_heads),
           .head_dim = static_cast<int>(config.head_dim),
           .scale = 1.0F / std::sqrt(static_cast<float>(config.head_dim))};
 }
-
-Tensor first_rows(const Tensor& tensor, std::int64_t rows) { return tensor ? tensor.slice(0, rows) : Tensor(); }
-
-}  // namespace
 
 LayerActivations LayerActivations::first(const ModelConfig& config, std::int64_t tokens) const {
   LayerActivations view;

@@ -6,6 +6,7 @@
 #include "model/linear.h"
 #include "model/options.h"
 #include "model/weights.h"
+#include "ops/attention.h"
 
 namespace primus::model {
 
@@ -99,6 +100,8 @@ class Layer {
   const LayerWeights* weights_;
   std::int64_t index_;
 };
+
+ops::AttentionShape attention_shape(const ModelConfig& config);
 
 /// Attention over the documents of the micro-batch.
 Attend attend_over(const ModelConfig& config, const Batch& batch);
