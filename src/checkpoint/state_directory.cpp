@@ -1,9 +1,9 @@
-#include <csignal>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <string_view>
 
 #include "base/error.h"
