@@ -13,11 +13,12 @@ packages=(
   libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev
   libfmt-dev
   libpcre2-dev libutf8proc-dev
+  libcurl4-openssl-dev libssl-dev ca-certificates
   libzstd-dev zlib1g-dev
   libgtest-dev
 )
 # Fixed versions of the formatter and the linter, so that they say the same everywhere.
-dev_packages=(clang-format-14 clang-tidy-16 libomp-16-dev gcovr git)
+dev_packages=(clang-format-14 clang-tidy-16 libomp-16-dev clang-16 libclang-rt-16-dev gcovr git)
 
 say() { printf 'install_deps: %s\n' "$*"; }
 die() {

@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -137,6 +138,25 @@ void AtomicFile::finish() {
     throw run_failed("{}: cannot put the new file in place: {}", path_.string(), reason(number));
   }
 }
+
+FileLock::FileLock(const fs::path& path, const std::function<void()>& on_wait) {
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd_ < 0) throw host_lacks("{}: cannot create the lock file: {}", path.string(), reason(errno));
+  int result = ::flock(fd_, LOCK_EX | LOCK_NB);
+  if (result != 0 && errno == EWOULDBLOCK) {
+    if (on_wait) on_wait();
+    do {
+      result = ::flock(fd_, LOCK_EX);
+    } while (result != 0 && errno == EINTR);
+  }
+  if (result != 0) {
+    const int number = errno;
+    ::close(fd_);
+    throw host_lacks("{}: cannot lock: {}", path.string(), reason(number));
+  }
+}
+
+FileLock::~FileLock() { ::close(fd_); }
 
 void write_text(const fs::path& path, std::string_view text) {
   AtomicFile file(path);

@@ -57,6 +57,21 @@ class AtomicFile {
   std::uint64_t size_ = 0;
 };
 
+/// The only holder of `path` among all processes of this host (flock), for as long as the object lives or until the
+/// process ends in whatever way. The file is made when there is none, and stays.
+class FileLock {
+ public:
+  /// Waits; `on_wait` is called once when another process holds the lock. Throws Error (kHostLacks) when the file
+  /// cannot be made or locked.
+  explicit FileLock(const std::filesystem::path& path, const std::function<void()>& on_wait = {});
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
 /// AtomicFile in one call.
 void write_text(const std::filesystem::path& path, std::string_view text);
 

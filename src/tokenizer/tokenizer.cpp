@@ -168,7 +168,7 @@ std::optional<TokenId> Tokenizer::eos_id() const { return named_id(*this, "eos_t
 std::optional<TokenId> Tokenizer::pad_id() const { return named_id(*this, "pad_token"); }
 const Value& Tokenizer::special_tokens_map() const { return parts_->config.special_tokens_map; }
 const std::vector<NamedTemplate>& Tokenizer::chat_templates() const { return parts_->config.templates; }
-std::uint64_t Tokenizer::fingerprint() const { return parts_->fingerprint; }
+const std::string& Tokenizer::fingerprint() const { return parts_->fingerprint; }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
     : tokenizer_(&tokenizer), skip_special_(skip_special) {}

@@ -103,8 +103,9 @@ class Tokenizer {
   /// {"bos_token": "…", "eos_token": "…", …}: what transformers hands to chat templates.
   const Value& special_tokens_map() const;
   const std::vector<NamedTemplate>& chat_templates() const;
-  /// A number that is equal for equal tokenizer.json and configuration texts: a key for caches.
-  std::uint64_t fingerprint() const;
+  /// A digest (64 hexadecimal digits) of tokenizer.json and of the files beside it that change ids, special tokens or
+  /// templates: a key for caches.
+  const std::string& fingerprint() const;
 
   struct Parts;
 

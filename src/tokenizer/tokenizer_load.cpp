@@ -1,3 +1,4 @@
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "tokenizer/tokenizer_json.h"
@@ -110,6 +111,20 @@ std::unique_ptr<Tokenizer::Parts> assemble(std::string_view json, TokenizerConfi
   return parts;
 }
 
+std::string fingerprint_of(std::string_view tokenizer_json, std::string_view config_json,
+                           const TokenizerConfig& config) {
+  Digest digest;
+  const auto add = [&](std::string_view text) { digest.update(sha256(text)); };
+  add(tokenizer_json);
+  add(config_json);
+  add(to_json(config.special_tokens_map));
+  for (const NamedTemplate& named : config.templates) {
+    add(named.name);
+    add(named.source);
+  }
+  return digest.finish();
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
@@ -133,14 +148,14 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   }
   read_template_files(config, folder);
   auto parts = assemble(json.text(), std::move(config), main_file.string());
-  parts->fingerprint = hash_bytes(json.text()) * 31 + hash_bytes(config_json);
+  parts->fingerprint = fingerprint_of(json.text(), config_json, parts->config);
   return Tokenizer(std::move(parts));
 }
 
 Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
                            const std::string& name) {
   auto parts = assemble(tokenizer_json, parse_tokenizer_config(tokenizer_config_json, "tokenizer_config.json"), name);
-  parts->fingerprint = hash_bytes(tokenizer_json) * 31 + hash_bytes(tokenizer_config_json);
+  parts->fingerprint = fingerprint_of(tokenizer_json, tokenizer_config_json, parts->config);
   return Tokenizer(std::move(parts));
 }
 

@@ -19,7 +19,7 @@ namespace primus::tokenizer {
 struct Tokenizer::Parts {
   std::string name;
   TokenizerConfig config;
-  std::uint64_t fingerprint = 0;
+  std::string fingerprint;
 
   Vocabulary vocabulary;  // the model's and the added tokens
   std::vector<AddedToken> added;
