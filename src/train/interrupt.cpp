@@ -1,5 +1,6 @@
 #include "train/interrupt.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -7,35 +8,40 @@
 namespace primus::train {
 namespace {
 
-volatile std::sig_atomic_t received = 0;
-
-extern "C" void on_signal(int number) {
-  if (received != 0) _exit(128 + number);
-  received = number;
-}
-
-void set_handler(void (*handler)(int)) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+sigset_t interrupts() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
 }
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
-  received = 0;
-  set_handler(on_signal);
+  const sigset_t set = interrupts();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);  // in this thread and all that it starts
+  waiter_ = std::thread([this] { wait(); });
 }
 
-InterruptGuard::~InterruptGuard() { set_handler(SIG_DFL); }
+InterruptGuard::~InterruptGuard() {
+  stopped_ = true;
+  pthread_kill(waiter_.native_handle(), SIGINT);  // ends its wait
+  waiter_.join();
+  const sigset_t set = interrupts();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
 
-bool InterruptGuard::requested() const { return received != 0; }
+void InterruptGuard::wait() {
+  const sigset_t set = interrupts();
+  for (int number = 0; sigwait(&set, &number) == 0 && !stopped_;) {
+    if (received_ != 0) _exit(128 + number);
+    received_ = number;
+  }
+}
 
 ExitCode InterruptGuard::exit_code() const {
-  return received == SIGTERM ? ExitCode::kTerminated : ExitCode::kInterrupted;
+  return received_ == SIGTERM ? ExitCode::kTerminated : ExitCode::kInterrupted;
 }
 
 }  // namespace primus::train
