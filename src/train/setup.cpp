@@ -1,10 +1,8 @@
 #include "train/setup.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "data/batch.h"
 #include "ops/cpu_backend.h"
@@ -12,8 +10,6 @@
 
 namespace primus::train {
 namespace {
-
-namespace fs = std::filesystem;
 
 bool has_device(DeviceType type) {
   try {
@@ -30,31 +26,6 @@ Device require_device(DeviceType type) {
 }
 
 DType dtype_of(config::StateDType dtype) { return dtype == config::StateDType::kBf16 ? DType::kBF16 : DType::kF32; }
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-/// The hub cache of the huggingface_hub library: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.
-fs::path hub_cache() {
-  if (const std::string cache = environment("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const std::string home = environment("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
-  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty())
-    return fs::path(cache) / "huggingface/hub";
-  return fs::path(environment("HOME")) / ".cache/huggingface/hub";
-}
-
-/// "org/name": one slash, and no more than a name's characters around it
-bool looks_like_hub_id(const std::string& text) {
-  const auto is_name = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
-  };
-  const auto slash = text.find('/');
-  if (slash == std::string::npos || slash == 0 || slash + 1 == text.size() || text[0] == '.') return false;
-  return std::all_of(text.begin(), text.end(), [&](char c) { return is_name(c) || c == '/'; }) &&
-         text.find('/', slash + 1) == std::string::npos;
-}
 
 }  // namespace
 
@@ -85,31 +56,6 @@ DType choose_compute_dtype(config::Precision precision, Device device) {
     return DType::kF32;
   }
   return DType::kBF16;
-}
-
-fs::path resolve_checkpoint(const std::string& hf_path) {
-  if (hf_path.empty()) {
-    throw bad_input("hf_path is not set: name a checkpoint's folder or a hub id, in the YAML file or with --hf_path");
-  }
-  if (fs::is_directory(hf_path)) return hf_path;
-  if (!looks_like_hub_id(hf_path)) {
-    throw bad_input("hf_path: {}: no such folder. Name a folder with config.json and model.safetensors, or a hub id",
-                    hf_path);
-  }
-  std::string folder_name = "models--" + hf_path;
-  folder_name.replace(folder_name.find('/'), 1, "--");
-  const fs::path repository = hub_cache() / folder_name;
-  const fs::path reference = repository / "refs/main";
-  if (fs::is_regular_file(reference)) {
-    std::string commit = read_text(reference);
-    commit.erase(commit.find_last_not_of(" \n\r\t") + 1);
-    const fs::path snapshot = repository / "snapshots" / commit;
-    if (fs::is_regular_file(snapshot / "config.json")) return snapshot;
-  }
-  throw bad_input(
-      "hf_path: {} is neither a folder nor in the Hugging Face cache ({}). Download it there "
-      "(`hf download {}`) or name a folder that holds it",
-      hf_path, repository.string(), hf_path);
 }
 
 model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::int64_t layers) {

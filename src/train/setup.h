@@ -19,9 +19,11 @@ Device choose_device(config::DeviceChoice choice);
 /// bf16_mixed computes in bf16 where the device multiplies bf16, else in f32, said once in the log.
 DType choose_compute_dtype(config::Precision precision, Device device);
 
-/// The folder of a checkpoint: `hf_path` itself, or the snapshot of a hub id ("Qwen/Qwen3-0.6B") in the local Hugging
-/// Face cache (HF_HUB_CACHE, HF_HOME). Throws Error saying where it looked.
-std::filesystem::path resolve_checkpoint(const std::string& hf_path);
+enum class CheckpointParts { kAll, kWithoutWeights };
+
+/// The folder of a checkpoint: `hf_path` itself, or the snapshot of a hub id ("Qwen/Qwen3-0.6B", "…@revision") in the
+/// Hugging Face cache, to which it is downloaded when it is not there (hub/hub.h). Throws Error saying where it looked.
+std::filesystem::path resolve_checkpoint(const std::string& hf_path, CheckpointParts parts = CheckpointParts::kAll);
 
 /// Megatron's recompute settings as a policy over `layers` layers. Throws Error for a module that cannot be recomputed.
 model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::int64_t layers);
