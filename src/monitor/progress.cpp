@@ -1,45 +1,21 @@
 #include "monitor/progress.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "monitor/terminal.h"
 
 namespace primus::monitor {
 namespace {
 
 constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
-constexpr int kUsualWidth = 80;
-constexpr int kGaugeWidth = 20;
 
 /// The log calls plain functions, so the bar that has to step aside stands here while one exists.
 Progress* shown_bar = nullptr;
-
-bool can_redraw(std::FILE* file) {
-  const char* terminal = std::getenv("TERM");
-  return ::isatty(::fileno(file)) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
-}
-
-int terminal_width(std::FILE* file) {
-  winsize size{};
-  return ::ioctl(::fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsualWidth;
-}
-
-std::string gauge(double fraction) {
-  const int filled = static_cast<int>(fraction * kGaugeWidth);
-  std::string bar(kGaugeWidth, ' ');
-  std::fill_n(bar.begin(), filled, '=');
-  if (filled < kGaugeWidth) bar[static_cast<std::size_t>(filled)] = '>';
-  return bar;
-}
 
 }  // namespace
 
@@ -150,16 +126,10 @@ void Progress::draw() {
   last_draw_ = options_.now();
   const double elapsed = std::chrono::duration<double>(last_draw_ - start_).count();
   // one column stays free: a cursor behind the last one makes some terminals wrap
-  const std::string line = bar_line(last_, options_, elapsed, columns() - 1);
-  const std::string text = "\r" + line + "\x1b[K";
-  std::fwrite(text.data(), 1, text.size(), options_.terminal);
-  std::fflush(options_.terminal);
+  redraw_line(options_.terminal, bar_line(last_, options_, elapsed, columns() - 1));
   drawn_ = true;
 }
 
-void Progress::clear() {
-  std::fputs("\r\x1b[K", options_.terminal);
-  std::fflush(options_.terminal);
-}
+void Progress::clear() { clear_line(options_.terminal); }
 
 }  // namespace primus::monitor

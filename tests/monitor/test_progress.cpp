@@ -14,35 +14,13 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "monitor/progress.h"
+#include "screen.h"
 #include "support.h"
 
 namespace primus::monitor {
 namespace {
 
 using std::chrono::milliseconds;
-
-/// A file that stands for a terminal: `drain` gives what was written since the last time.
-class Screen {
- public:
-  Screen() : file_(std::tmpfile()) {}
-  ~Screen() { std::fclose(file_); }
-  Screen(const Screen&) = delete;
-  Screen& operator=(const Screen&) = delete;
-
-  std::FILE* file() const { return file_; }
-  std::string drain() {
-    std::string text;
-    std::array<char, 4096> buffer{};
-    for (ssize_t got = 0; (got = ::pread(::fileno(file_), buffer.data(), buffer.size(), read_)) > 0; read_ += got) {
-      text.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-    return text;
-  }
-
- private:
-  std::FILE* file_;
-  off_t read_ = 0;
-};
 
 /// A real terminal, where the system has any (a bare chroot does not): else `file()` is null.
 class Terminal {
