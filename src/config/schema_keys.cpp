@@ -145,7 +145,8 @@ void add_batch_keys(KeyTable& table) {
       .integer("eval_interval", &RunConfig::eval_interval, kNotNegative,
                "Steps between evaluations; 0: only at the end.")
       .called_elsewhere({"eval_steps"});
-  table.integer("eval_iters", &RunConfig::eval_iters, kNotNegative, "Global batches of one evaluation; 0: none.");
+  table.integer("eval_iters", &RunConfig::eval_iters, kNotNegative,
+                "Global batches (of packs with packed_sequence) of one evaluation, at most the whole set; 0: none.");
   table
       .integer("save_interval", &RunConfig::save_interval, kNotNegative,
                "Steps between checkpoints; 0: only at the end.")
@@ -276,7 +277,9 @@ void finish_columns(KeySpec& columns) {
 
 void add_dataset_keys(KeyTable& table) {
   table.section(Place::kSettings, "Data set");
-  table.text_list("dataset.path", &DatasetConfig::path, "Training rows: files or directories.")
+  table
+      .text_list("dataset.path", &DatasetConfig::path,
+                 "Training rows: files, directories, or data sets of the hub (docs/data.md).")
       .null_is_default()
       .called_elsewhere({"dataset_path", "data_path", "train_data_path", "dataset_name", "train_file", "datasets",
                          "data_files", "train_files"});

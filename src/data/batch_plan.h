@@ -107,7 +107,7 @@ class BatchPlan {
 };
 
 struct EvalPlanSettings {
-  std::int64_t eval_iters = 32;  // at most eval_iters · global_batch_size rows; 0: the whole set
+  std::int64_t eval_iters = 32;  // global batches of one evaluation, at least 1
   std::int64_t global_batch_size = 1;
   std::int64_t micro_batch_size = 1;
   std::int64_t seq_length = 2048;
@@ -116,19 +116,19 @@ struct EvalPlanSettings {
   int data_parallel_size = 1;
 };
 
-/// The fixed micro-batches of an evaluation: the first eval_iters · global_batch_size rows of the validation set in
-/// order, or the whole set when that is fewer or eval_iters is 0; every row at most once, so that numbers compare
-/// between steps, runs and layouts. Micro-batches are micro_batch_size rows each (the last may be smaller); when
-/// packed, as many rows in order as fit into micro_batch_size · seq_length tokens: the rows are the same either way.
-/// Micro-batch k goes to rank k mod data_parallel_size, so ranks may differ by one micro-batch.
+/// The fixed micro-batches of an evaluation. Units are rows in order; when packed, packs of up to seq_length tokens
+/// (first-fit decreasing over the whole set, in the order of their lowest row), as in training without shuffle. The
+/// first eval_iters · global_batch_size units are evaluated, or all when there are fewer: every row at most once, so
+/// that numbers compare between steps, runs and layouts. Micro-batches are micro_batch_size units each (the last may be
+/// smaller); micro-batch k goes to rank k mod data_parallel_size, so ranks may differ by one.
 class EvalPlan {
  public:
-  /// Throws Error when the set is empty.
+  /// Throws Error when the set is empty or eval_iters is below 1.
   EvalPlan(TokenSet set, const EvalPlanSettings& settings);
 
   /// Micro-batches of this plan's rank; may be 0 on a rank.
   std::int64_t micro_batches() const { return static_cast<std::int64_t>(own_.size()); }
-  std::vector<std::uint32_t> rows(std::int64_t micro_batch) const;
+  std::span<const std::uint32_t> rows(std::int64_t micro_batch) const;
   void assemble(std::int64_t micro_batch, MicroBatch& out) const;
 
   /// Over all ranks.
@@ -138,13 +138,14 @@ class EvalPlan {
   const TokenSet& set() const { return set_; }
 
  private:
-  struct Range {
-    std::uint32_t begin = 0;
-    std::uint32_t end = 0;
-  };
+  /// The rows of the micro-batch that begins with `unit`.
+  std::span<const std::uint32_t> rows_from(std::int64_t unit) const;
 
   TokenSet set_;
-  std::vector<Range> own_;
+  Packs units_;                    // unpacked: one row each
+  std::vector<std::int64_t> own_;  // the first unit of each micro-batch of this rank
+  std::int64_t units_evaluated_ = 0;
+  std::int64_t micro_batch_size_ = 1;
   std::int64_t total_rows_ = 0;
   std::int64_t trained_tokens_ = 0;
   MicroBatchBounds bounds_;

@@ -1,7 +1,9 @@
 #include "data/chat_renderer.h"
 
 #include <algorithm>
+#include <ctime>
 
+#include "base/digest.h"
 #include "base/error.h"
 
 namespace primus::data {
@@ -46,6 +48,21 @@ std::vector<TrainedSpan> spans_from(const std::vector<TrainedSpan>& spans, const
 ChatRenderer::ChatRenderer(const tokenizer::Tokenizer& tokenizer, const std::string& choice, LossMode loss_mode)
     : tokenizer_(&tokenizer), loss_mode_(loss_mode), template_(ChatTemplate::of(tokenizer, choice)) {
   if (choice.empty()) tool_use_ = tool_use_template(tokenizer);
+}
+
+std::string ChatRenderer::fingerprint() const {
+  std::string all;
+  for (const ChatTemplate* part : {&template_, tool_use_ ? &*tool_use_ : nullptr}) {
+    if (part == nullptr) continue;
+    all += fmt::format("{}:{}", part->source().size(), part->source());
+  }
+  if (all.find("strftime_now") != std::string::npos) {
+    const std::time_t now = std::time(nullptr);
+    std::tm local{};
+    ::localtime_r(&now, &local);
+    all += fmt::format("{}-{}", local.tm_year, local.tm_yday);
+  }
+  return sha256(all);
 }
 
 std::vector<TrainedSpan> ChatRenderer::choose(const Example& example, const std::vector<TrainedSpan>& assistant) const {

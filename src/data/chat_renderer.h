@@ -22,6 +22,9 @@ class ChatRenderer {
   /// Throws Error: what the template could not render.
   TokenRow render(const Example& example) const;
 
+  /// A digest of the templates, and of the day when they write it.
+  std::string fingerprint() const;
+
   /// Where the template was found, for the summary.
   const std::string& name() const { return template_.name(); }
 

@@ -28,13 +28,7 @@ class GrowingArray {
     reserve(size_ + 1);
     data_[size_++] = value;
   }
-  /// New elements are T{}.
-  void resize(std::size_t size) {
-    reserve(size);
-    while (size_ < size) data_[size_++] = T{};
-    size_ = size;
-  }
-  T& operator[](std::size_t index) { return data_[index]; }
+  void append_all(const GrowingArray& other) { append(other.view()); }
   std::size_t size() const { return size_; }
   std::span<const T> view() const { return {data_, size_}; }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
@@ -8,11 +9,16 @@
 #include <vector>
 
 #include "data/loss_mode.h"
+#include "data/row_reader.h"
+#include "data/row_renderer.h"
 #include "data/summary.h"
 #include "data/token_set.h"
 #include "tokenizer/tokenizer.h"
 
 namespace primus::data {
+
+/// What a set is for.
+enum class Split { kTrain, kValidation };
 
 struct LoadSettings {
   /// Files (.jsonl, .json: one row a line, or one array of rows; as they are, gzip or zstd) or directories: all such
@@ -29,6 +35,11 @@ struct LoadSettings {
   std::int64_t vocabulary_size = 0;  // of the model: every id must be below; 0: the tokenizer's, or not checked
   int num_workers = 0;               // 0: one a core
   std::uint64_t seed = 5678;         // chooses the rows of validation_fraction
+  /// Where tokenized sets are kept for later runs (cache.h); empty: nowhere, they are held in memory.
+  std::filesystem::path cache_folder;
+  /// The files of a path, sorted. Another function may know more than what is on the disk (data sets of the hub).
+  std::function<std::vector<std::filesystem::path>(const std::string& path, Split split)> find_files =
+      [](const std::string& path, Split) { return data_files(path); };
   /// Called now and then, in the calling thread, with bytes read and bytes of all files.
   std::function<void(std::int64_t done, std::int64_t total)> on_progress;
 };
@@ -51,8 +62,13 @@ struct LoadedData {
 /// broken, a row that is not what its format wants, an id out of the vocabulary, no rows, nothing left to train.
 LoadedData load(const LoadSettings& settings, const tokenizer::Tokenizer* tokenizer);
 
-/// One set from `paths`, which may be settings.paths, settings.validation_paths or others.
-LoadedSet load_set(const std::vector<std::string>& paths, const LoadSettings& settings,
-                   const tokenizer::Tokenizer* tokenizer);
+/// Throws Error for settings that contradict each other; the functions here call it.
+void check(const LoadSettings& settings);
+RowRenderer make_renderer(const LoadSettings& settings, const tokenizer::Tokenizer* tokenizer);
+/// Every id of a row must be below this; 0: not checked.
+std::int64_t vocabulary_size(const LoadSettings& settings, const tokenizer::Tokenizer* tokenizer);
+
+/// One set: of settings.paths, or of settings.validation_paths.
+LoadedSet load_split(Split split, const LoadSettings& settings, const tokenizer::Tokenizer* tokenizer);
 
 }  // namespace primus::data

@@ -38,6 +38,12 @@ tokenizer::Value parse_row(std::string_view text, const std::string& file, std::
   }
 }
 
+RowFormat format_of_file(const std::string& named, std::string_view first_row, const Columns& columns,
+                         const std::string& file, std::uint32_t line) {
+  if (!named.empty()) return format_named(named);
+  return find_format(parse_row(first_row, file, line, true), columns, fmt::format("{}:{}", file, line));
+}
+
 TokenBatch tokenize_batch(const RowBatch& batch, const RowRenderer& renderer, const Columns& columns,
                           std::int64_t vocabulary_size) {
   TokenBatch out;
@@ -48,9 +54,9 @@ TokenBatch tokenize_batch(const RowBatch& batch, const RowRenderer& renderer, co
     RenderedRow rendered =
         renderer.render(read_example(value, batch.file->format, columns, vocabulary_size, place), place);
     ++out.rows_read;
-    if (rendered.cut_tokens > 0) out.cut.add(place);
+    if (rendered.cut_tokens > 0) out.cut.add({batch.file->number, row.line});
     if (!rendered.is_trained) {
-      out.dropped.add(place);
+      out.dropped.add({batch.file->number, row.line});
       continue;
     }
     const TokenRow& tokens = rendered.tokens;

@@ -47,6 +47,10 @@ struct TokenBatch {
 /// The JSON of one row. Throws Error with the file, the line and the column where it is broken.
 tokenizer::Value parse_row(std::string_view text, const std::string& file, std::uint32_t line, bool first_row);
 
+/// The format of a file by its first row, unless `named` names one.
+RowFormat format_of_file(const std::string& named, std::string_view first_row, const Columns& columns,
+                         const std::string& file, std::uint32_t line);
+
 /// Parses, checks, renders and tokenizes a batch. Throws Error for the first row that is wrong.
 TokenBatch tokenize_batch(const RowBatch& batch, const RowRenderer& renderer, const Columns& columns,
                           std::int64_t vocabulary_size);

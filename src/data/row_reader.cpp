@@ -14,13 +14,6 @@ constexpr std::size_t kChunk = 1u << 20;
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
-bool has_data_name(const std::filesystem::path& path) {
-  std::filesystem::path name = path.filename();
-  if (name.string().starts_with(".")) return false;
-  if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
-  return name.extension() == ".jsonl" || name.extension() == ".ndjson" || name.extension() == ".json";
-}
-
 /// Tells where a JSON value inside an array ends, byte by byte.
 class ValueEnd {
  public:
@@ -50,6 +43,13 @@ class ValueEnd {
 };
 
 }  // namespace
+
+bool has_data_name(const std::filesystem::path& path) {
+  std::filesystem::path name = path.filename();
+  if (name.string().starts_with(".")) return false;
+  if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
+  return name.extension() == ".jsonl" || name.extension() == ".ndjson" || name.extension() == ".json";
+}
 
 std::vector<std::filesystem::path> data_files(const std::filesystem::path& path) {
   std::error_code error;

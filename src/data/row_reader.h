@@ -12,6 +12,9 @@ namespace primus::data {
 /// The longest row that is read.
 constexpr std::size_t kLongestRow = 64u << 20;
 
+/// Whether a file is called as data files are: .jsonl, .ndjson or .json, also with .gz or .zst; not hidden.
+bool has_data_name(const std::filesystem::path& path);
+
 /// The data files of a path: itself, or all .jsonl, .ndjson and .json files (and these with .gz or .zst) below a
 /// directory, sorted; hidden ones are left out. Throws Error when the path is missing or the directory holds none.
 std::vector<std::filesystem::path> data_files(const std::filesystem::path& path);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "data/chat_renderer.h"
 
@@ -33,14 +34,18 @@ RowRenderer::RowRenderer(Settings settings, const tokenizer::Tokenizer* tokenize
 RowRenderer::~RowRenderer() = default;
 RowRenderer::RowRenderer(RowRenderer&&) noexcept = default;
 
-RenderedRow RowRenderer::render(Example example, const std::string& place) const {
-  RenderedRow row;
+TokenRow RowRenderer::render_whole(Example example, const std::string& place) const {
   try {
-    row.tokens = tokenize(example);
-    check_ids(row.tokens);
+    TokenRow row = tokenize(example);
+    check_ids(row);
+    return row;
   } catch (const Error& error) {
     throw Error(place + ": " + error.what(), error.code());
   }
+}
+
+RenderedRow RowRenderer::render(Example example, const std::string& place) const {
+  RenderedRow row{.tokens = render_whole(std::move(example), place)};
   TokenRow& tokens = row.tokens;
   const auto limit = static_cast<std::size_t>(settings_.seq_length);
   if (tokens.ids.size() > limit) {
@@ -51,6 +56,12 @@ RenderedRow RowRenderer::render(Example example, const std::string& place) const
   row.is_trained = std::any_of(tokens.labels.begin() + (tokens.labels.empty() ? 0 : 1), tokens.labels.end(),
                                [](std::int32_t label) { return label != kNotTrained; });
   return row;
+}
+
+std::string RowRenderer::fingerprint() const {
+  return sha256(fmt::format("{} {} {} {} {}", static_cast<int>(settings_.loss_mode), settings_.seq_length,
+                            settings_.vocabulary_size, settings_.chat_template == kNoTemplate,
+                            chat_ == nullptr ? "" : chat_->fingerprint()));
 }
 
 std::string RowRenderer::describe(RowFormat format) const {

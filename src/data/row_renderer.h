@@ -49,6 +49,12 @@ class RowRenderer {
 
   /// Throws Error that begins with `place`.
   RenderedRow render(Example example, const std::string& place) const;
+  /// The same before anything is cut off.
+  TokenRow render_whole(Example example, const std::string& place) const;
+
+  /// A digest of all that decides what a row becomes, the tokenizer excepted: the settings and the chat template, and
+  /// the day when the template asks for it.
+  std::string fingerprint() const;
 
   /// One phrase on how rows of this format are rendered, for the summary: "through the chat template".
   std::string describe(RowFormat format) const;

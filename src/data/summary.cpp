@@ -19,24 +19,28 @@ std::string grouped(std::int64_t number) {
   return digits;
 }
 
-std::string places(const RowNotes& notes) {
-  std::string text = fmt::format("{}", fmt::join(notes.places, ", "));
-  if (notes.count > static_cast<std::int64_t>(notes.places.size())) text += ", …";
-  return text;
-}
-
 }  // namespace
 
-void RowNotes::add(std::string place) {
+void RowNotes::add(RowPlace place) {
   ++count;
-  if (places.size() < kKept) places.push_back(std::move(place));
+  if (places.size() < kKept) places.push_back(place);
 }
 
 void RowNotes::add(const RowNotes& later) {
   count += later.count;
-  for (const std::string& place : later.places) {
+  for (const RowPlace& place : later.places) {
     if (places.size() < kKept) places.push_back(place);
   }
+}
+
+std::string RowNotes::text(const std::vector<std::string>& files) const {
+  std::string text;
+  for (const RowPlace& place : places) {
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ", ", place.file < files.size() ? files[place.file] : "row",
+                        place.line);
+  }
+  if (count > static_cast<std::int64_t>(places.size())) text += ", …";
+  return text;
 }
 
 std::string DataSummary::text() const {
@@ -56,11 +60,11 @@ std::string DataSummary::text() const {
   }
   if (cut.count > 0) {
     text += fmt::format("\n  {} longer than seq_length {} and cut at the right: {}", grouped(cut.count), seq_length,
-                        places(cut));
+                        cut.text(files));
   }
   if (dropped.count > 0) {
     text += fmt::format("\n  {} dropped, nothing trained within seq_length {}: {}", grouped(dropped.count), seq_length,
-                        places(dropped));
+                        dropped.text(files));
   }
   for (const std::string& remark : remarks) text += "\n  " + remark;
   return text;
@@ -68,6 +72,7 @@ std::string DataSummary::text() const {
 
 DataSummary summarize(const TokenSet& set) {
   DataSummary summary;
+  summary.files = set.arrays().files;
   summary.rows = set.rows();
   summary.rows_read = set.rows();
   for (std::uint32_t row = 0; row < set.rows(); ++row) {

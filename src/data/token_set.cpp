@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "data/growing_array.h"
+#include "data/token_columns.h"
 
 namespace primus::data {
 namespace {
@@ -105,69 +106,41 @@ std::int64_t TokenSet::longest() const {
 }
 
 struct TokenSetBuilder::Storage {
-  GrowingArray<std::int32_t> ids;
-  GrowingArray<std::int64_t> offsets;
-  GrowingArray<std::uint64_t> trained;
-  GrowingArray<std::int32_t> labels;
-  GrowingArray<std::int32_t> target_count;
-  GrowingArray<RowOrigin> origins;
-  GrowingArray<std::int64_t> source_rows;
+  TokenColumns<GrowingArray> columns;
   std::vector<std::string> files;
 };
 
-TokenSetBuilder::TokenSetBuilder() : storage_(std::make_unique<Storage>()) { storage_->offsets.push_back(0); }
+TokenSetBuilder::TokenSetBuilder() : storage_(std::make_unique<Storage>()) {}
 TokenSetBuilder::TokenSetBuilder(TokenSetBuilder&&) noexcept = default;
 TokenSetBuilder& TokenSetBuilder::operator=(TokenSetBuilder&&) noexcept = default;
 TokenSetBuilder::~TokenSetBuilder() = default;
 
-void TokenSetBuilder::begin_source() { storage_->source_rows.push_back(rows()); }
+void TokenSetBuilder::begin_source() { storage_->columns.begin_source(); }
 
 std::uint32_t TokenSetBuilder::add_file(std::string name) {
   storage_->files.push_back(std::move(name));
   return static_cast<std::uint32_t>(storage_->files.size() - 1);
 }
 
-std::int64_t TokenSetBuilder::rows() const { return static_cast<std::int64_t>(storage_->offsets.size()) - 1; }
-
 void TokenSetBuilder::add(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
                           const RowOrigin& origin) {
-  PRIMUS_CHECK(ids.size() == labels.size(), ids.size(), labels.size());
-  Storage& to = *storage_;
-  if (to.source_rows.size() == 0) begin_source();
-  const std::size_t begin = to.ids.size();
-  to.ids.append(ids);
-  to.trained.resize((to.ids.size() + 63) / 64);
-  std::int32_t targets = 0;
-  bool differs = false;
-  for (std::size_t t = 0; t < ids.size(); ++t) {
-    if (labels[t] == kNotTrained) continue;
-    to.trained[(begin + t) / 64] |= std::uint64_t{1} << ((begin + t) % 64);
-    targets += t > 0 ? 1 : 0;
-    differs |= labels[t] != ids[t];
-  }
-  if (differs || to.labels.size() > 0) {
-    if (to.labels.size() == 0) to.labels.append(to.ids.view().first(begin));
-    to.labels.append(labels);
-  }
-  to.target_count.push_back(targets);
-  to.origins.push_back(origin);
-  to.offsets.push_back(static_cast<std::int64_t>(to.ids.size()));
+  storage_->columns.add(ids, labels, origin);
 }
 
 TokenSet TokenSetBuilder::finish() {
-  if (storage_->source_rows.size() == 0) begin_source();
-  storage_->source_rows.push_back(rows());
   const std::shared_ptr<Storage> owner = std::move(storage_);
   *this = TokenSetBuilder();
-  TokenArrays arrays{.ids = owner->ids.view(),
-                     .offsets = owner->offsets.view(),
-                     .trained = owner->trained.view(),
-                     .labels = owner->labels.view(),
-                     .target_count = owner->target_count.view(),
-                     .origins = owner->origins.view(),
-                     .source_rows = owner->source_rows.view(),
-                     .files = owner->files};
-  return TokenSet(std::move(arrays), owner);
+  owner->columns.finish();
+  const TokenColumns<GrowingArray>& columns = owner->columns;
+  return TokenSet({.ids = columns.ids.view(),
+                   .offsets = columns.offsets.view(),
+                   .trained = columns.trained.view(),
+                   .labels = columns.labels.view(),
+                   .target_count = columns.target_count.view(),
+                   .origins = columns.origins.view(),
+                   .source_rows = columns.source_rows.view(),
+                   .files = owner->files},
+                  owner);
 }
 
 }  // namespace primus::data

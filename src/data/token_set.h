@@ -86,21 +86,30 @@ struct TokenRow {
   std::vector<std::int32_t> labels;  // as long as ids: the label, or kNotTrained
 };
 
-/// Collects rows. Its arrays grow in place, so that the peak is the size of the set.
-class TokenSetBuilder {
+/// Where rows go as they are tokenized.
+class RowSink {
+ public:
+  virtual ~RowSink() = default;
+  /// The rows that follow come from the next source. Call it before the first row of each.
+  virtual void begin_source() = 0;
+  virtual void add(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
+                   const RowOrigin& origin) = 0;
+  void add(const TokenRow& row, const RowOrigin& origin) { add(row.ids, row.labels, origin); }
+};
+
+/// Collects rows in memory. Its arrays grow in place, so that the peak is the size of the set.
+class TokenSetBuilder : public RowSink {
  public:
   TokenSetBuilder();
   TokenSetBuilder(TokenSetBuilder&&) noexcept;
   TokenSetBuilder& operator=(TokenSetBuilder&&) noexcept;
-  ~TokenSetBuilder();
+  ~TokenSetBuilder() override;
 
-  /// The rows that follow come from the next source. Call it before the first row of each.
-  void begin_source();
+  void begin_source() override;
   /// The number of `name` for RowOrigin::file.
   std::uint32_t add_file(std::string name);
-  void add(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels, const RowOrigin& origin);
-  void add(const TokenRow& row, const RowOrigin& origin) { add(row.ids, row.labels, origin); }
-  std::int64_t rows() const;
+  using RowSink::add;
+  void add(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels, const RowOrigin& origin) override;
   /// The set; the builder is empty afterwards.
   TokenSet finish();
 

@@ -58,7 +58,7 @@ Trainer::Trainer(TrainingJob job)
       stream_(job_.device),
       readback_(job_.device) {
   const config::RunConfig& config = job_.config;
-  if (job_.validation) {
+  if (job_.validation && config.eval_iters > 0) {
     eval_plan_.emplace(*job_.validation, data::EvalPlanSettings{.eval_iters = config.eval_iters,
                                                                 .global_batch_size = config.global_batch_size,
                                                                 .micro_batch_size = config.micro_batch_size,

@@ -190,7 +190,7 @@ TEST(BatchPlan, RefusesWhatCannotBe) {
 Rows eval_rows(const EvalPlan& plan) {
   Rows rows;
   for (std::int64_t m = 0; m < plan.micro_batches(); ++m) {
-    const Rows part = plan.rows(m);
+    const auto part = plan.rows(m);
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;
@@ -201,16 +201,26 @@ TEST(EvalPlan, TakesTheFirstRowsOnceInOrder) {
   EXPECT_EQ(eval_rows(EvalPlan(set, {.eval_iters = 3, .global_batch_size = 2, .micro_batch_size = 4})),
             (Rows{0, 1, 2, 3, 4, 5}));
   const Rows all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
-  EXPECT_EQ(eval_rows(EvalPlan(set, {.eval_iters = 0})), all);
+  EXPECT_NE(message_of([&] { EvalPlan(set, {.eval_iters = 0}); }).find("eval_iters (0)"), std::string::npos);
   EXPECT_EQ(eval_rows(EvalPlan(set, {.eval_iters = 100, .global_batch_size = 8})), all);
 }
 
-TEST(EvalPlan, PackedOrSplitOverRanksTheRowsAreTheSame) {
+TEST(EvalPlan, CountsPacksWhenPacked) {
+  const TokenSet set = testing::set_of_lengths({{300, 200, 500, 10, 100, 400}});
+  const EvalPlanSettings settings{
+      .eval_iters = 1, .global_batch_size = 2, .micro_batch_size = 1, .seq_length = 512, .packed = true};
+  const EvalPlan plan(set, settings);
+  ASSERT_EQ(plan.micro_batches(), 2) << "two packs, not two rows";
+  EXPECT_EQ(eval_rows(plan), (Rows{0, 1, 2, 3}));
+  EXPECT_EQ(plan.total_rows(), 4);
+  EXPECT_EQ(plan.trained_tokens(), 299 + 199 + 499 + 9);
+}
+
+TEST(EvalPlan, PackedOrSplitOverRanksTheWholeSetIsTheSame) {
   const TokenSet set = testing::random_set(40, 2);
-  const EvalPlan plain(set, {.eval_iters = 3, .global_batch_size = 10});
-  EXPECT_EQ(plain.total_rows(), 30);
-  const EvalPlan packed(set, {.eval_iters = 3, .global_batch_size = 10, .seq_length = 512, .packed = true});
-  EXPECT_EQ(eval_rows(packed), eval_rows(plain));
+  const EvalPlan plain(set, {.eval_iters = 4, .global_batch_size = 10});
+  const EvalPlan packed(set, {.eval_iters = 4, .global_batch_size = 10, .seq_length = 512, .packed = true});
+  EXPECT_EQ(sorted(eval_rows(packed)), eval_rows(plain));
   EXPECT_LT(packed.micro_batches(), plain.micro_batches());
   EXPECT_EQ(packed.trained_tokens(), plain.trained_tokens());
   MicroBatch batch;
@@ -222,18 +232,20 @@ TEST(EvalPlan, PackedOrSplitOverRanksTheRowsAreTheSame) {
     EXPECT_LE(static_cast<std::int64_t>(batch.targets.size()), packed.bounds().trained_rows);
     EXPECT_LE(batch.max_seqlen, packed.bounds().max_seqlen);
   }
-  Rows joined;
-  for (int rank = 0; rank < 3; ++rank) {
-    const EvalPlan part(set, {.eval_iters = 3,
-                              .global_batch_size = 10,
-                              .micro_batch_size = 4,
-                              .data_parallel_rank = rank,
-                              .data_parallel_size = 3});
-    EXPECT_EQ(part.trained_tokens(), plain.trained_tokens());
-    const Rows rows = eval_rows(part);
-    joined.insert(joined.end(), rows.begin(), rows.end());
+  for (const bool pack : {false, true}) {
+    const EvalPlanSettings whole{.eval_iters = 1, .global_batch_size = 3, .seq_length = 512, .packed = pack};
+    EvalPlanSettings part = whole;
+    part.data_parallel_size = 2;
+    part.micro_batch_size = 2;
+    Rows joined;
+    for (part.data_parallel_rank = 0; part.data_parallel_rank < 2; ++part.data_parallel_rank) {
+      const EvalPlan plan(set, part);
+      EXPECT_EQ(plan.trained_tokens(), EvalPlan(set, whole).trained_tokens());
+      const Rows rows = eval_rows(plan);
+      joined.insert(joined.end(), rows.begin(), rows.end());
+    }
+    EXPECT_EQ(sorted(joined), sorted(eval_rows(EvalPlan(set, whole))));
   }
-  EXPECT_EQ(sorted(joined), eval_rows(plain));
 }
 
 }  // namespace

@@ -29,6 +29,11 @@ LoadSettings settings_for(const std::string& path) {
 
 using Ids = std::vector<std::int32_t>;
 
+LoadedSet load_set(std::vector<std::string> paths, LoadSettings settings, const tokenizer::Tokenizer* tokenizer) {
+  settings.paths = std::move(paths);
+  return load_split(Split::kTrain, settings, tokenizer);
+}
+
 TEST(LoadIds, ReadsIdsWithAndWithoutLabels) {
   const DataFolder folder;
   const auto path = folder.write("a.jsonl",
@@ -64,9 +69,10 @@ TEST(LoadIds, CutsAtTheRightAndDropsWhatTrainsNothing) {
   EXPECT_EQ(labels(loaded.tokens, 0), (Ids{-100, -100, 3}));
   EXPECT_EQ(loaded.summary.rows_read, 5);
   EXPECT_EQ(loaded.summary.cut.count, 2);
-  EXPECT_EQ(loaded.summary.cut.places, (std::vector<std::string>{path + ":1", path + ":2"}));
+  EXPECT_EQ(loaded.summary.cut.places, (std::vector<RowPlace>{{0, 1}, {0, 2}}));
+  EXPECT_EQ(loaded.summary.cut.text(loaded.summary.files), path + ":1, " + path + ":2");
   EXPECT_EQ(loaded.summary.dropped.count, 3) << "the first token is never a target";
-  EXPECT_EQ(loaded.summary.dropped.places, (std::vector<std::string>{path + ":2", path + ":3", path + ":4"}));
+  EXPECT_EQ(loaded.summary.dropped.places, (std::vector<RowPlace>{{0, 2}, {0, 3}, {0, 4}}));
 }
 
 TEST(LoadIds, RefusesASetThatTrainsNothing) {

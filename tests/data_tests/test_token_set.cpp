@@ -78,7 +78,8 @@ TEST(Summary, CountsWhatTheSetHolds) {
   EXPECT_EQ(summary.histogram[2], 1);
   EXPECT_EQ(summary.histogram[3], 1);
   summary.seq_length = 9;
-  for (int line = 1; line <= 7; ++line) summary.cut.add("a.jsonl:" + std::to_string(line));
+  summary.files = {"a.jsonl"};
+  for (std::uint32_t line = 1; line <= 7; ++line) summary.cut.add({0, line});
   EXPECT_EQ(summary.cut.count, 7);
   const std::string text = summary.text();
   EXPECT_NE(text.find("5 rows, 21 tokens, 16 of them trained (76.2 %)"), std::string::npos) << text;
