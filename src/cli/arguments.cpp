@@ -21,6 +21,13 @@ const Option* find_option(const Command& command, const std::string& name) {
   return nullptr;
 }
 
+/// "-n" or "--max-new-tokens"
+std::string typed(const Option& option) { return (option.name.size() == 1 ? "-" : "--") + option.name; }
+
+bool is_letter_option(const Command& command, const std::string& word) {
+  return word.size() == 2 && word[0] == '-' && find_option(command, word.substr(1)) != nullptr;
+}
+
 [[noreturn]] void refuse_unknown(const Command& command, const std::string& word) {
   std::vector<std::string> names;
   names.reserve(command.options.size());
@@ -45,7 +52,8 @@ std::int64_t Arguments::integer(std::string_view name, std::int64_t otherwise, s
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
   if (error != std::errc() || end != value.data() + value.size() || number < least) {
-    throw bad_input("--{}: '{}' is not a whole number of at least {}", name, value, least);
+    throw bad_input("{}{}: '{}' is not a whole number of at least {}", name.size() == 1 ? "-" : "--", name, value,
+                    least);
   }
   return number;
 }
@@ -66,7 +74,7 @@ Arguments parse_arguments(const Command& command, const std::vector<std::string>
   Arguments arguments;
   std::vector<std::string> rest;
   for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::string& word = words[i];
+    const std::string word = is_letter_option(command, words[i]) ? "-" + words[i] : words[i];
     if (word.rfind("--", 0) != 0) {
       if (command.takes_overrides && !rest.empty()) {
         rest.push_back(word);  // the value of the key before it
@@ -85,22 +93,22 @@ Arguments parse_arguments(const Command& command, const std::vector<std::string>
       if (has_value) rest.push_back(words[++i]);
       continue;
     }
-    if (arguments.has(option->name)) throw bad_input("{}: --{} is given twice", command.name, option->name);
+    if (arguments.has(option->name)) throw bad_input("{}: {} is given twice", command.name, typed(*option));
     std::string value;
     if (option->value.empty()) {
-      if (equals != std::string::npos) throw bad_input("{}: --{} takes no value", command.name, option->name);
+      if (equals != std::string::npos) throw bad_input("{}: {} takes no value", command.name, typed(*option));
     } else if (equals != std::string::npos) {
       value = word.substr(equals + 1);
     } else if (i + 1 < words.size()) {
       value = words[++i];
     } else {
-      throw bad_input("{}: --{} needs a value: --{} {}", command.name, option->name, option->name, option->value);
+      throw bad_input("{}: {} needs a value: {} {}", command.name, typed(*option), typed(*option), option->value);
     }
     arguments.values_.emplace(option->name, value);
   }
   for (const Option& option : command.options) {
     if (option.required && !arguments.has(option.name)) {
-      throw bad_input("{}: --{} {} is missing: {}", command.name, option.name, option.value, option.help);
+      throw bad_input("{}: {} {} is missing: {}", command.name, typed(option), option.value, option.help);
     }
   }
   arguments.overrides = config::parse_overrides(rest);
@@ -116,7 +124,7 @@ std::string help_of(const Command& command) {
   if (!command.details.empty()) text += "\n" + command.details + "\n";
   if (!command.options.empty()) text += "\nOptions:\n";
   for (const Option& option : command.options) {
-    const std::string left = "--" + option.name + (option.value.empty() ? "" : " " + option.value);
+    const std::string left = typed(option) + (option.value.empty() ? "" : " " + option.value);
     text += fmt::format("  {:<28} {}{}\n", left, option.help, option.required ? " (required)" : "");
   }
   if (command.takes_overrides) {

@@ -11,7 +11,8 @@
 
 namespace primus::cli {
 
-/// One option of a command: `--name VALUE`, or `--name` alone when `value` is empty.
+/// One option of a command: `--name VALUE`, or `--name` alone when `value` is empty. A name of one letter is typed with
+/// one dash: `-n VALUE`.
 struct Option {
   std::string name;   // "max-new-tokens"; dashes and underscores are the same
   std::string value;  // what help calls its value, "N"; empty: a flag

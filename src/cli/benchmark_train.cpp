@@ -14,7 +14,7 @@ namespace {
 /// The shape of `model`, a preset's, or of the checkpoint that hf_path names.
 model::ModelConfig shape_of(const config::RunConfig& config) {
   if (!config.model_config_json.empty()) return model::parse_model_config(config.model_config_json, config.model);
-  return model::load_model_config(train::resolve_checkpoint(config.hf_path));
+  return model::load_model_config(train::resolve_checkpoint(config.hf_path, train::CheckpointParts::kWithoutWeights));
 }
 
 void print_text(const config::RunConfig& config, const train::BenchmarkResult& result, Device device) {

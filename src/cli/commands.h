@@ -8,6 +8,8 @@ namespace primus::cli {
 Command train_posttrain_command();
 Command config_show_command();
 Command config_reference_command();
+Command data_preview_command();
+Command tokenize_command();
 Command eval_command();
 Command generate_command();
 Command merge_command();

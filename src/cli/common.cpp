@@ -3,8 +3,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/hub_data.h"
 #include "config/validate.h"
-#include "train/setup.h"
+#include "data/cache.h"
+#include "monitor/task_progress.h"
 
 namespace primus::cli {
 namespace {
@@ -37,8 +39,8 @@ config::Resolved load_configuration(const Arguments& arguments) {
   return resolved;
 }
 
-OpenedCheckpoint open_checkpoint(const config::Resolved& resolved) {
-  OpenedCheckpoint opened{.folder = train::resolve_checkpoint(resolved.config.hf_path)};
+OpenedCheckpoint open_checkpoint(const config::Resolved& resolved, train::CheckpointParts parts) {
+  OpenedCheckpoint opened{.folder = train::resolve_checkpoint(resolved.config.hf_path, parts)};
   opened.model = model::load_model_config(opened.folder);
   const model::ModelConfig& model = opened.model;
   config::check_model(resolved, {.num_hidden_layers = static_cast<int>(model.num_hidden_layers),
@@ -73,7 +75,18 @@ data::LoadSettings data_settings(const config::RunConfig& config, const model::M
           .seq_length = config.seq_length,
           .vocabulary_size = model.vocab_size,
           .num_workers = dataset.num_workers,
-          .seed = config.seed};
+          .seed = config.seed,
+          .cache_folder = data::default_token_cache(),
+          .find_files = find_data};
+}
+
+void show_progress(data::LoadSettings& settings) {
+  settings.on_progress = [bar = std::shared_ptr<monitor::TaskProgress>()](std::int64_t done,
+                                                                          std::int64_t total) mutable {
+    if (!bar) bar = std::make_shared<monitor::TaskProgress>(monitor::TaskOptions{.label = "tokenizing"});
+    bar->update(done, total);
+    if (done >= total) bar.reset();
+  };
 }
 
 std::filesystem::path make_run_directory(const config::RunConfig& config) {

@@ -9,6 +9,7 @@
 #include "data/load.h"
 #include "model/config.h"
 #include "tokenizer/tokenizer.h"
+#include "train/setup.h"
 
 /// Steps that several commands begin with.
 namespace primus::cli {
@@ -21,12 +22,16 @@ struct OpenedCheckpoint {
   model::ModelConfig model;
 };
 /// The folder of config.hf_path with its model, checked against the layout and the sequence length.
-OpenedCheckpoint open_checkpoint(const config::Resolved& resolved);
+OpenedCheckpoint open_checkpoint(const config::Resolved& resolved,
+                                 train::CheckpointParts parts = train::CheckpointParts::kAll);
 
 /// The tokenizer of a checkpoint's folder, or nothing when the folder has none: rows of token ids need none.
 std::optional<tokenizer::Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
 data::LoadSettings data_settings(const config::RunConfig& config, const model::ModelConfig& model);
+
+/// Lets a bar show how far loading with these settings is.
+void show_progress(data::LoadSettings& settings);
 
 /// The folder for what a run leaves, made if need be.
 std::filesystem::path make_run_directory(const config::RunConfig& config);

@@ -17,9 +17,10 @@ namespace {
 /// The validation set of the configuration.
 data::LoadedSet load_validation(const config::RunConfig& config, const OpenedCheckpoint& opened) {
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(opened.folder);
-  const data::LoadSettings settings = data_settings(config, opened.model);
+  data::LoadSettings settings = data_settings(config, opened.model);
+  show_progress(settings);
   if (!config.dataset.validation_path.empty()) {
-    return data::load_set(settings.validation_paths, settings, tokenizer ? &*tokenizer : nullptr);
+    return data::load_split(data::Split::kValidation, settings, tokenizer ? &*tokenizer : nullptr);
   }
   if (config.dataset.validation_fraction > 0.0) {
     return *data::load(settings, tokenizer ? &*tokenizer : nullptr).validation;
@@ -34,6 +35,11 @@ int run(const Arguments& arguments) {
   const config::Resolved resolved = load_configuration(arguments);
   const config::RunConfig& config = resolved.config;
   config::check_single_process(resolved);
+  if (config.eval_iters == 0) {
+    throw bad_input(
+        "eval: eval_iters is 0, which means no evaluation: give the number of global batches, for example "
+        "--eval_iters 1000000 for the whole set");
+  }
   OpenedCheckpoint opened = open_checkpoint(resolved);
   train::ModelSource source{.base = opened.folder, .adapter = config.peft_adapter, .state = {}};
   if (arguments.has("checkpoint")) source = train::model_source(opened.folder, arguments.text("checkpoint"));
@@ -70,7 +76,7 @@ Command eval_command() {
           .summary = "Loss and perplexity on the validation set",
           .details =
               "Of hf_path as it is (with peft_adapter when that is set), or of --checkpoint. At most eval_iters x\n"
-              "global_batch_size rows; eval_iters 0 takes them all.",
+              "global_batch_size rows, or packs with packed_sequence.",
           .options = {config_option(true),
                       {"checkpoint", "DIR", "a training checkpoint, a PEFT adapter or a Hugging Face folder", false},
                       {"json", "", "print the numbers as a last line of JSON"}},

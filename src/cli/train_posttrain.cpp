@@ -39,10 +39,17 @@ void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job
   fmt::print("would write to: {}\n", job.config.run_directory());
 }
 
-void report_data(const data::LoadedData& loaded, const data::BatchPlan& plan) {
+data::LoadedData load_data(const train::TrainingJob& job, const tokenizer::Tokenizer* tokenizer) {
+  data::LoadSettings settings = data_settings(job.config, job.model);
+  show_progress(settings);
+  return data::load(settings, tokenizer);
+}
+
+void report_data(const data::LoadedData& loaded, const data::BatchPlan& plan, int eval_iters) {
   log::info("training data: {}", loaded.training.summary.text());
   if (loaded.validation) {
     log::info("validation data: {}", loaded.validation->summary.text());
+    if (eval_iters == 0) log::info("no validation: eval_iters is 0");
   } else {
     log::info("no validation: neither dataset.validation_path nor dataset.validation_fraction is set");
   }
@@ -56,7 +63,9 @@ int run(const Arguments& arguments) {
   config::check_single_process(resolved);
   config::check_layout(resolved, 1);
   config::require_dataset(resolved);
-  OpenedCheckpoint opened = open_checkpoint(resolved);
+  // the plan of a dry run takes the shapes alone
+  OpenedCheckpoint opened = open_checkpoint(
+      resolved, arguments.dry_run ? train::CheckpointParts::kWithoutWeights : train::CheckpointParts::kAll);
   train::TrainingJob job{.config = resolved.config,
                          .model = std::move(opened.model),
                          .checkpoint = std::move(opened.folder),
@@ -75,12 +84,12 @@ int run(const Arguments& arguments) {
   write_text(directory / "config.yaml", config::to_yaml(job.config));
 
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(job.checkpoint);
-  const data::LoadedData loaded = data::load(data_settings(job.config, job.model), tokenizer ? &*tokenizer : nullptr);
+  const data::LoadedData loaded = load_data(job, tokenizer ? &*tokenizer : nullptr);
   job.training = loaded.training.tokens;
   if (loaded.validation) job.validation = loaded.validation->tokens;
 
   train::Trainer trainer(job);
-  report_data(loaded, trainer.plan());
+  report_data(loaded, trainer.plan(), job.config.eval_iters);
   say_what_trains(trainer, job);
   log::info("memory: {}", trainer.memory_plan().summary());
 

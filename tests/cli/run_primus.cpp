@@ -63,6 +63,7 @@ Outcome run_primus(const std::vector<std::string>& arguments, const RunOptions& 
     }
     if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) ::_exit(125);
     ::setenv("PRIMUS_ROOT", PRIMUS_SOURCE_DIR, 1);
+    ::setenv("PRIMUS_CACHE", "none", 1);
     if (options.before_exec) options.before_exec();
     ::execv(argv[0], argv.data());
     ::_exit(126);

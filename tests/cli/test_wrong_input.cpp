@@ -8,18 +8,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "expect_refused.h"
 #include "training_run.h"
 
 /// What a user can do wrong, tried on the real binary: the exit status, and a message that says where, what and how.
 namespace primus::cli_test {
 namespace {
-
-void expect_refused(const Outcome& outcome, int status, const std::vector<std::string>& says) {
-  EXPECT_EQ(outcome.status, status) << outcome.err;
-  for (const std::string& text : says)
-    EXPECT_NE(outcome.err.find(text), std::string::npos) << text << "\nin: " << outcome.err;
-  EXPECT_EQ(outcome.err.find("bug in Primus"), std::string::npos) << outcome.err;
-}
 
 TEST(WrongConfiguration, UnknownKeyNamesTheNearest) {
   TrainingRun run;
@@ -88,7 +82,8 @@ TEST_F(WrongCheckpoint, MissingFolder) {
 
 TEST_F(WrongCheckpoint, HubIdThatIsNotInTheCache) {
   run_.set("hf_path", "nobody/no-such-model");
-  expect_refused(run_.train(), 2, {"nobody/no-such-model", "cache"});
+  const RunOptions offline{.before_exec = [] { ::setenv("HF_HUB_OFFLINE", "1", 1); }};
+  expect_refused(run_.train({}, offline), 2, {"nobody/no-such-model", "cache"});
 }
 
 TEST_F(WrongCheckpoint, MissingWeights) {
