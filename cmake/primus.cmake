@@ -12,7 +12,8 @@ target_link_libraries(primus_options INTERFACE Threads::Threads)
 if(PRIMUS_SANITIZE)
   # -Wmaybe-uninitialized follows the sanitizers' added branches into the standard library and is wrong there
   target_compile_options(primus_options INTERFACE -fsanitize=${PRIMUS_SANITIZE} -fno-sanitize-recover=all
-                                                  -fno-omit-frame-pointer -g -Wno-maybe-uninitialized)
+                                                  -fno-omit-frame-pointer -g
+                                                  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(primus_options INTERFACE -fsanitize=${PRIMUS_SANITIZE})
 endif()
 
