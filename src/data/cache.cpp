@@ -66,6 +66,7 @@ StoredSet TokenCache::find_or_build(const std::string& key, const std::vector<st
     writer.finish(key, summary);
     fs::remove_all(folder);  // one that is damaged
     fs::rename(partial, folder);
+    note_digests(folder, key, memo_);
     log::debug("prepared data kept in {}", folder.string());
   } catch (const fs::filesystem_error& error) {
     fs::remove_all(partial, ignored);

@@ -46,27 +46,41 @@ Note read_note(const fs::path& path) {
   return {text.substr(0, line), text.substr(line + 1)};
 }
 
+fs::path place_of(const fs::path& folder, const fs::path& file) {
+  std::error_code ignored;
+  return folder / sha256(fs::absolute(file, ignored).string());
+}
+
+void write_note(const fs::path& place, const Note& note) {
+  try {
+    make_directories(place.parent_path());
+    write_text(place, note.identity + "\n" + note.digest);
+  } catch (const Error&) {  // it only costs time
+  }
+}
+
 }  // namespace
 
 std::string DigestMemo::digest(const fs::path& file, int threads) const {
   struct stat info {};
   if (folder_.empty() || ::stat(file.c_str(), &info) != 0) return chunked_digest(file, threads);
   const std::string wanted = identity(info);
-  std::error_code ignored;
-  const fs::path place = folder_ / sha256(fs::absolute(file, ignored).string());
+  const fs::path place = place_of(folder_, file);
   try {
     if (Note note = read_note(place); note.identity == wanted) return note.digest;
   } catch (const Error&) {  // unreadable: as if there were none
   }
   const std::int64_t begin = now();
   std::string digest = chunked_digest(file, threads);
-  if (begin - std::max(nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)) < kSettled) return digest;
-  try {
-    make_directories(folder_);
-    write_text(place, wanted + "\n" + digest);
-  } catch (const Error&) {  // it only costs time
-  }
+  const std::int64_t changed = std::max(nanoseconds(info.st_mtim), nanoseconds(info.st_ctim));
+  if (begin - changed >= kSettled) write_note(place, {wanted, digest});
   return digest;
+}
+
+void DigestMemo::note(const fs::path& file, const std::string& digest) const {
+  struct stat info {};
+  if (folder_.empty() || ::stat(file.c_str(), &info) != 0) return;
+  write_note(place_of(folder_, file), {identity(info), digest});
 }
 
 }  // namespace primus::data

@@ -15,6 +15,8 @@ class DigestMemo {
 
   /// chunked_digest(file, threads), from the notes or the file. Throws Error when the file cannot be read.
   std::string digest(const std::filesystem::path& file, int threads) const;
+  /// Notes the digest of a file that this process alone has just written.
+  void note(const std::filesystem::path& file, const std::string& digest) const;
 
  private:
   std::filesystem::path folder_;

@@ -151,6 +151,11 @@ void TokenSetWriter::finish(const std::string& key, const DataSummary& summary) 
   file.finish();
 }
 
+void note_digests(const fs::path& folder, const std::string& key, const DigestMemo& memo) {
+  const Json index = read_index(folder, key);
+  for (const auto& [name, about] : index.at("arrays").items()) memo.note(folder / name, about.at("digest"));
+}
+
 StoredSet open_token_set(const fs::path& folder, const std::string& key, std::vector<std::string> files,
                          const DigestMemo& memo, int threads) {
   try {

@@ -30,6 +30,9 @@ class TokenSetWriter : public RowSink {
   std::unique_ptr<Storage> storage_;
 };
 
+/// Notes the digests of a folder that TokenSetWriter has just written: opening it need not read it again.
+void note_digests(const std::filesystem::path& folder, const std::string& key, const DigestMemo& memo);
+
 struct StoredSet {
   TokenSet tokens;
   DataSummary summary;

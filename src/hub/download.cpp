@@ -129,6 +129,7 @@ class FileDownload {
     make_directories(shared_.cached.folder() / "blobs");
     PartialFile partial(shared_.cached.blob(file_.etag + ".incomplete"));
     shared_.advance(partial.size());
+    furthest_ = partial.size();
     std::string found;
     for (int tries = 0; tries < 2; ++tries) {
       fetch(partial);
@@ -137,6 +138,7 @@ class FileDownload {
       if (found.empty()) return partial.finish(shared_.cached.blob(file_.etag));
       log::warning("{}: {}; downloading it again", what_, found);
       start_again(partial);
+      furthest_ = 0;
     }
     std::error_code ignored;
     fs::remove(partial.path(), ignored);
@@ -164,9 +166,11 @@ class FileDownload {
       }
     };
     const Response response = with_retries(shared_.settings, shared_.cancelled, what_, [&] {
-      receiving_ = false;
+      receiving_ = too_long_ = false;
       Response answer = client_.receive(url, partial.size(), receive);
       if (broken) std::rethrow_exception(broken);
+      answer.progressed = partial.size() > furthest_;  // bytes that came before do not count twice
+      furthest_ = std::max(furthest_, partial.size());
       if (too_long_) return Response{.status = 200};  // the caller sees that its size is wrong
       if (answer.status == 416) {                     // what we have is no beginning of the file
         start_again(partial);
@@ -208,6 +212,7 @@ class FileDownload {
   std::string what_;
   bool receiving_ = false;
   bool too_long_ = false;
+  std::int64_t furthest_ = 0;
 };
 
 /// Runs `work(file, client)` over the files, several at once. The first error ends all.

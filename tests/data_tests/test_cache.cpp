@@ -80,6 +80,11 @@ TEST_F(Cache, GivesTheSetThatWasBuiltAndBuildsItOnce) {
   }
 }
 
+TEST_F(Cache, TheSecondStartNeedNotReadItAgain) {
+  find();
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder() / "digests"), {}), 7) << "a note for each array";
+}
+
 TEST_F(Cache, LabelsThatBeginToDifferLate) {
   TokenSetBuilder builder;
   builder.add_file("rows.jsonl");
@@ -94,6 +99,7 @@ TEST_F(Cache, WhatIsDamagedOrForeignIsBuiltAgain) {
   const auto damage = [&](const std::string& what, auto&& harm) {
     find();
     builds_ = 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a step of the file system's clock
     harm(folder() / "key");
     EXPECT_EQ(content_of(find().tokens), content_of(set_)) << what;
     EXPECT_EQ(builds_, 1) << what;

@@ -63,6 +63,12 @@ TEST_F(Failure, AServerWithoutRangesSendsAllAgain) {
   expect_whole(fetch());
 }
 
+TEST_F(Failure, AServerThatNeverGetsFurtherIsGivenUp) {
+  hub_.ignores_ranges = true;
+  for (int i = 0; i < 10; ++i) hub_.drop_next("model.safetensors", 100'000);
+  expect_refused(ExitCode::kHostLacks, {"model.safetensors", "3 tries"});
+}
+
 TEST_F(Failure, AWrongChecksumIsToldAndNothingIsKept) {
   for (const char* path : {"model.safetensors", "config.json"}) {
     hub_.wrong_content_of = path;
