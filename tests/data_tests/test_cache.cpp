@@ -191,8 +191,10 @@ TEST_F(Cache, AProcessKilledWhileItBuildsHarmsNobody) {
 
 TEST_F(Cache, OneOfManyProcessesBuildsAndTheOthersWait) {
   const fs::path built = fs::path(data_.path()) / "built";
+  constexpr int kProcesses = 4;
   std::vector<pid_t> children;
-  for (int child = 0; child < 4; ++child) {
+  children.reserve(kProcesses);
+  for (int child = 0; child < kProcesses; ++child) {
     children.push_back(in_child([&] {
       const StoredSet stored = TokenCache(folder()).find_or_build("key", {"rows.jsonl"}, 1, [&](RowSink& sink) {
         std::ofstream(built, std::ios::app) << "x";
