@@ -4,9 +4,12 @@ find_package(Threads REQUIRED)
 
 add_library(primus_options INTERFACE)
 target_include_directories(primus_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
-target_compile_options(primus_options INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers)
+target_compile_options(primus_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -Wno-missing-field-initializers>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(primus_options INTERFACE -Wno-restrict)  # g++ 12 sees ghosts in "text" + string (PR105651)
+  # g++ 12 sees ghosts in "text" + string (PR105651)
+  target_compile_options(primus_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
 endif()
 target_link_libraries(primus_options INTERFACE Threads::Threads)
 if(PRIMUS_SANITIZE)

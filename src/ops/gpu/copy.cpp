@@ -1,0 +1,1 @@
+namespace primus::ops::gpu {}

@@ -1,0 +1,170 @@
+#pragma once
+
+#include <cstdint>
+
+#include "ops/gpu/flash.h"
+#include "ops/gpu/runtime.h"
+
+/// What the flash-attention kernels share: finding their work, asynchronous copies to shared memory, exponentials.
+namespace primus::ops::gpu::flash {
+
+#if defined(PRIMUS_HIP)
+constexpr int kWarp = 64;
+#else
+constexpr int kWarp = 32;
+#endif
+
+constexpr float kLog2E = 1.4426950408889634F;
+constexpr float kLn2 = 0.6931471805599453F;
+
+__device__ inline float exp2_fast(float x) {
+#if defined(PRIMUS_HIP)
+  return __builtin_amdgcn_exp2f(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
+template <typename T>
+__device__ T shuffle(T value, int lane) {
+#if defined(PRIMUS_HIP)
+  return __shfl(value, lane);
+#else
+  return __shfl_sync(0xFFFFFFFFU, value, lane);
+#endif
+}
+
+template <typename T>
+__device__ T shuffle_up(T value, int lanes) {
+#if defined(PRIMUS_HIP)
+  return __shfl_up(value, lanes);
+#else
+  return __shfl_up_sync(0xFFFFFFFFU, value, lanes);
+#endif
+}
+
+template <typename T>
+__device__ T shuffle_xor(T value, int mask) {
+#if defined(PRIMUS_HIP)
+  return __shfl_xor(value, mask);
+#else
+  return __shfl_xor_sync(0xFFFFFFFFU, value, mask);
+#endif
+}
+
+__device__ inline float warp_sum(float value) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
+  return value;
+}
+
+/// kBytes (4 or 16, aligned to them) to shared memory, or zeros if not `valid`. They are there after copies_arrived() and a
+/// barrier.
+template <int kBytes>
+__device__ void copy_to_shared(void* shared, const void* global, bool valid) {
+#if defined(PRIMUS_HIP)
+  using Word = std::conditional_t<kBytes == 16, uint4, unsigned>;
+  *static_cast<Word*>(shared) = valid ? *static_cast<const Word*>(global) : Word{};
+#else
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  const int bytes = valid ? kBytes : 0;
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;"
+                 ::"r"(address), "l"(global), "r"(bytes), "n"(kBytes)
+                 : "memory");
+  }
+#endif
+}
+
+/// This thread's copies are in shared memory.
+__device__ inline void copies_arrived() {
+#if !defined(PRIMUS_HIP)
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+/// A document, and where in its rows a block's tile begins.
+struct Place {
+  int first_token;  // of the document
+  int length;       // of the document, in tokens; 0: there is no such tile
+  int first_row;    // of the tile, in the document
+};
+
+/// The tile `index` of all the documents' tiles, a document of n tokens having n · rows_per_token rows in tiles of
+/// tile_rows. All lanes of a warp take part.
+__device__ inline Place find_tile(const FlashShape& shape, int rows_per_token, int tile_rows, int index) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int base = 0; base < shape.documents; base += kWarp) {
+    const bool exists = base + lane < shape.documents;
+    const int first = exists ? shape.cu_seqlens[base + lane] : 0;
+    const int length = exists ? shape.cu_seqlens[base + lane + 1] - first : 0;
+    const int tiles = (length * rows_per_token + tile_rows - 1) / tile_rows;
+    int end = tiles;  // of this document's tiles, counted from document `base`
+    for (int step = 1; step < kWarp; step *= 2) {
+      const int before = shuffle_up(end, step);
+      if (lane >= step) end += before;
+    }
+    // the last lane knows how many there are; the first whose end lies behind `index` has the tile
+    int lower = 0;
+    for (int step = kWarp / 2; step > 0; step /= 2) {
+      if (shuffle(end, lower + step - 1) <= index) lower += step;
+    }
+    const int owner_end = shuffle(end, lower);
+    if (index < owner_end) {
+      const int begin = owner_end - shuffle(tiles, lower);
+      return {shuffle(first, lower), shuffle(length, lower), (index - begin) * tile_rows};
+    }
+    index -= shuffle(end, kWarp - 1);
+  }
+  return {0, 0, 0};
+}
+
+/// The most tiles that find_tile can find.
+inline std::int64_t most_tiles(const FlashShape& shape, int rows_per_token, int tile_rows) {
+  return shape.tokens * rows_per_token / tile_rows + shape.documents;
+}
+
+/// The rows of one document and one key/value head in a matrix: row r is token r / group, head r % group.
+template <typename T>
+struct Rows {
+  T* first;
+  std::int64_t stride;  // from a token to the next
+  int group;
+  int head_dim;
+  int count;
+
+  __device__ Rows(const FlashMatrix<T>& matrix, const Place& place, int kv_head, int group_size, int dim)
+      : first(matrix.data + place.first_token * matrix.stride + static_cast<std::int64_t>(kv_head) * group_size * dim),
+        stride(matrix.stride),
+        group(group_size),
+        head_dim(dim),
+        count(place.length * group_size) {}
+
+  __device__ T* at(int row) const {
+    if (group == 1) return first + row * stride;
+    const unsigned token = static_cast<unsigned>(row) / static_cast<unsigned>(group);
+    return first + token * stride + (row - static_cast<int>(token) * group) * head_dim;
+  }
+};
+
+/// Where the statistics of such a row are in a (heads, tokens) matrix.
+struct RowStatistics {
+  std::int64_t first;
+  std::int64_t stride;
+  int group;
+
+  __device__ RowStatistics(std::int64_t head_stride, const Place& place, int kv_head, int group_size)
+      : first(static_cast<std::int64_t>(kv_head) * group_size * head_stride + place.first_token),
+        stride(head_stride),
+        group(group_size) {}
+
+  __device__ std::int64_t at(int row) const {
+    const unsigned token = static_cast<unsigned>(row) / static_cast<unsigned>(group);
+    return first + token + (row - static_cast<int>(token) * group) * stride;
+  }
+};
+
+}  // namespace primus::ops::gpu::flash

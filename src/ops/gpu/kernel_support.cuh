@@ -1,0 +1,260 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#if defined(PRIMUS_HIP)
+#include <hip/hip_fp16.h>
+#else
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#endif
+
+#include "base/error.h"
+#include "ops/gpu/runtime.h"
+#include "tensor/tensor.h"
+
+/// What the kernels share: element types, accesses of up to 16 bytes, reductions in a fixed order, launch sizes.
+/// Arithmetic is f32; a kernel is compiled for packs of elements that fill 16 bytes, and for single elements where an
+/// address, a row stride or a length does not allow packs.
+namespace primus::ops::gpu {
+
+using Index = std::int64_t;
+
+#if defined(PRIMUS_HIP)
+constexpr int kWarpSize = 64;  // CDNA
+#else
+constexpr int kWarpSize = 32;
+#endif
+constexpr int kAccessBytes = 16;
+
+// Elements -------------------------------------------------------------------------------------------------------
+
+struct BF16 {
+  std::uint16_t bits;
+};
+struct F16 {
+  std::uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(float value) { return value; }
+__device__ __forceinline__ float to_float(BF16 value) {
+  return __uint_as_float(static_cast<std::uint32_t>(value.bits) << 16);
+}
+__device__ __forceinline__ float to_float(F16 value) { return __half2float(__ushort_as_half(value.bits)); }
+
+/// Rounds to nearest, ties to even.
+template <typename T>
+__device__ __forceinline__ T from_float(float value) {
+  if constexpr (std::is_same_v<T, float>) {
+    return value;
+  } else if constexpr (std::is_same_v<T, F16>) {
+    return {__half_as_ushort(__float2half_rn(value))};
+  } else {
+#if defined(PRIMUS_HIP)
+    const std::uint32_t word = __float_as_uint(value);
+    const bool is_nan = (word & 0x7FFFFFFFU) > 0x7F800000U;
+    const std::uint32_t rounded = (word + 0x7FFFU + ((word >> 16) & 1U)) >> 16;
+    return {static_cast<std::uint16_t>(is_nan ? ((word >> 16) | 0x40U) : rounded)};
+#else
+    return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
+#endif
+  }
+}
+
+/// What `value` becomes when it is stored as T.
+template <typename T>
+__device__ __forceinline__ float rounded_to(float value) {
+  return to_float(from_float<T>(value));
+}
+
+// Packs ----------------------------------------------------------------------------------------------------------
+
+constexpr int alignment_of_pack(int bytes) { return bytes < kAccessBytes ? bytes : kAccessBytes; }
+
+/// Adjacent elements in memory; its loads and stores are as wide as its alignment.
+template <typename T, int kWidth>
+struct alignas(alignment_of_pack(kWidth * static_cast<int>(sizeof(T)))) Pack {
+  T values[kWidth];
+};
+
+/// Elements as they are computed with.
+template <int kWidth>
+struct Floats {
+  float values[kWidth];
+
+  __device__ __forceinline__ float& operator[](int i) { return values[i]; }
+  __device__ __forceinline__ float operator[](int i) const { return values[i]; }
+};
+
+template <int kWidth, typename T>
+__device__ __forceinline__ Floats<kWidth> unpacked(const Pack<T, kWidth>& pack) {
+  Floats<kWidth> floats;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) floats[i] = to_float(pack.values[i]);
+  return floats;
+}
+
+template <int kWidth, typename T>
+__device__ __forceinline__ Floats<kWidth> load(const T* from) {
+  return unpacked(*reinterpret_cast<const Pack<T, kWidth>*>(from));
+}
+
+template <int kWidth, typename T>
+__device__ __forceinline__ void store(T* to, const Floats<kWidth>& floats) {
+  Pack<T, kWidth> pack;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) pack.values[i] = from_float<T>(floats[i]);
+  *reinterpret_cast<Pack<T, kWidth>*>(to) = pack;
+}
+
+template <typename T>
+constexpr int kPackWidth = kAccessBytes / static_cast<int>(sizeof(T));
+
+/// Whether the rows of all these tensors (empty ones aside) can be accessed in packs of `width` elements.
+template <typename... Tensors>
+bool packs_fit(int width, const Tensors&... tensors) {
+  const auto fits = [width](const Tensor& tensor) {
+    if (tensor.empty()) return true;
+    const auto bytes = static_cast<std::size_t>(alignment_of_pack(width * static_cast<int>(size_of(tensor.dtype()))));
+    const bool rows_fit = tensor.rows() <= 1 ||
+                          static_cast<std::size_t>(tensor.row_stride()) * size_of(tensor.dtype()) % bytes == 0;
+    return rows_fit && tensor.columns() % width == 0 && reinterpret_cast<std::uintptr_t>(tensor.data()) % bytes == 0;
+  };
+  return (fits(tensors) && ...);
+}
+
+template <int kValue>
+using Int = std::integral_constant<int, kValue>;
+
+/// body(T{}) for the element type T.
+template <typename Body>
+void with_element_type(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::kF32:
+      return body(float{});
+    case DType::kBF16:
+      return body(BF16{});
+    case DType::kF16:
+      return body(F16{});
+    default:
+      PRIMUS_CHECK(is_floating(dtype), name_of(dtype));
+  }
+}
+
+/// The same for what gradients and states of the optimizer are kept in.
+template <typename Body>
+void with_state_type(DType dtype, const Body& body) {
+  PRIMUS_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, name_of(dtype));
+  if (dtype == DType::kF32) {
+    body(float{});
+  } else {
+    body(BF16{});
+  }
+}
+
+/// body(Int<width>{}): packs of T where they fit all tensors, else single elements.
+template <typename T, typename Body, typename... Tensors>
+void with_pack_width(const Body& body, const Tensors&... tensors) {
+  if (packs_fit(kPackWidth<T>, tensors...)) {
+    body(Int<kPackWidth<T>>{});
+  } else {
+    body(Int<1>{});
+  }
+}
+
+// Views ----------------------------------------------------------------------------------------------------------
+
+/// Rows of elements; a null address: not there.
+template <typename T>
+struct Rows {
+  T* data;
+  Index stride;
+
+  __device__ __forceinline__ T* at(Index row, Index column) const { return data + row * stride + column; }
+  __device__ __forceinline__ explicit operator bool() const { return data != nullptr; }
+};
+
+template <typename T>
+Rows<T> rows_of(const Tensor& tensor) {
+  return {static_cast<T*>(tensor.data()), tensor.row_stride()};
+}
+
+template <typename T>
+T* elements_of(const Tensor& tensor) {
+  return static_cast<T*>(tensor.data());
+}
+
+// Reductions -----------------------------------------------------------------------------------------------------
+
+template <typename V>
+__device__ __forceinline__ V shuffle_xor(V value, int lanes) {
+#if defined(PRIMUS_HIP)
+  return __shfl_xor(value, lanes);
+#else
+  return __shfl_xor_sync(0xFFFFFFFFU, value, lanes);
+#endif
+}
+
+/// Sum over groups of `lanes` (a power of two) adjacent threads of a warp, the same bits for each of them.
+template <typename V>
+__device__ __forceinline__ V lanes_sum(V value, int lanes = kWarpSize) {
+  for (int distance = lanes / 2; distance > 0; distance /= 2) value += shuffle_xor(value, distance);
+  return value;
+}
+
+/// Sum over the block, whose size is a multiple of the warp's, the same bits for each thread.
+template <typename V>
+__device__ __forceinline__ V block_sum(V value) {
+  __shared__ V sum_of_warp[1024 / kWarpSize];
+  value = lanes_sum(value);
+  __syncthreads();  // until the result of an earlier call has been read
+  if (threadIdx.x % kWarpSize == 0) sum_of_warp[threadIdx.x / kWarpSize] = value;
+  __syncthreads();
+  V sum = 0;
+  for (int warp = 0; warp < blockDim.x / kWarpSize; ++warp) sum += sum_of_warp[warp];
+  return sum;
+}
+
+// Launch sizes ---------------------------------------------------------------------------------------------------
+
+constexpr int kBlockThreads = 256;
+constexpr int kMaxGridRows = 65535;  // of a grid's second dimension
+
+template <typename V>
+constexpr V divide_up(V count, std::type_identity_t<V> size) {
+  return (count + size - 1) / size;
+}
+
+/// Blocks of a kernel whose threads step through `count` pieces of work: no more than are needed, and no more than
+/// `per_multiprocessor` times what the device runs at once.
+inline unsigned blocks_for(const Stream& stream, Index count, int per_multiprocessor) {
+  const Index most = Index{limits_of(stream).multiprocessors} * per_multiprocessor;
+  return static_cast<unsigned>(std::max<Index>(1, std::min(count, most)));
+}
+
+/// body(row, column) with the first column of every pack of a matrix.
+template <int kWidth, typename Body>
+__global__ void for_each_pack_kernel(Index rows, Index columns, Body body) {
+  const Index column = (static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x) * kWidth;
+  if (column >= columns) return;
+  const Index step = static_cast<Index>(gridDim.y) * blockDim.y;
+  for (Index row = static_cast<Index>(blockIdx.y) * blockDim.y + threadIdx.y; row < rows; row += step) {
+    body(row, column);
+  }
+}
+
+template <int kWidth, typename Body>
+void for_each_pack(Stream& stream, const char* name, Index rows, Index columns, const Body& body) {
+  const Index packs = divide_up(columns, kWidth);
+  unsigned across = kBlockThreads;  // narrow rows share a block
+  while (across / 2 >= packs) across /= 2;
+  const dim3 block(across, kBlockThreads / across);
+  const dim3 grid(static_cast<unsigned>(divide_up(packs, across)),
+                  static_cast<unsigned>(std::min<Index>(divide_up(rows, block.y), kMaxGridRows)));
+  for_each_pack_kernel<kWidth><<<grid, block, 0, stream_of(stream)>>>(rows, columns, body);
+  GPU_LAUNCH_CHECK(stream, name);
+}
+
+}  // namespace primus::ops::gpu

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "tensor/stream.h"
+
+/// The GPU runtime under names that CUDA and HIP share, so that one source serves both. Files that are for one vendor
+/// alone (cuBLASLt, cuDNN) are the only others that say cuda*.
+#if defined(PRIMUS_HIP)
+#include <hip/hip_runtime.h>
+#define PRIMUS_GPU_NAME(name) hip##name
+#else
+#include <cuda_runtime.h>
+#define PRIMUS_GPU_NAME(name) cuda##name
+#endif
+
+namespace primus::ops::gpu {
+
+using gpuError_t = PRIMUS_GPU_NAME(Error_t);
+using gpuStream_t = PRIMUS_GPU_NAME(Stream_t);
+using gpuEvent_t = PRIMUS_GPU_NAME(Event_t);
+
+#if defined(PRIMUS_HIP)
+using gpuDeviceProp = hipDeviceProp_t;
+#define gpuMallocHost hipHostMalloc
+#define gpuFreeHost hipHostFree
+#else
+using gpuDeviceProp = cudaDeviceProp;
+#define gpuMallocHost cudaMallocHost
+#define gpuFreeHost cudaFreeHost
+#endif
+
+#define gpuSuccess PRIMUS_GPU_NAME(Success)
+#define gpuErrorMemoryAllocation PRIMUS_GPU_NAME(ErrorMemoryAllocation)
+#define gpuErrorNoDevice PRIMUS_GPU_NAME(ErrorNoDevice)
+#define gpuErrorInsufficientDriver PRIMUS_GPU_NAME(ErrorInsufficientDriver)
+#define gpuGetErrorString PRIMUS_GPU_NAME(GetErrorString)
+#define gpuGetLastError PRIMUS_GPU_NAME(GetLastError)
+#define gpuGetDeviceCount PRIMUS_GPU_NAME(GetDeviceCount)
+#define gpuGetDeviceProperties PRIMUS_GPU_NAME(GetDeviceProperties)
+#define gpuSetDevice PRIMUS_GPU_NAME(SetDevice)
+#define gpuDriverGetVersion PRIMUS_GPU_NAME(DriverGetVersion)
+#define gpuRuntimeGetVersion PRIMUS_GPU_NAME(RuntimeGetVersion)
+#define gpuMemGetInfo PRIMUS_GPU_NAME(MemGetInfo)
+#define gpuMalloc PRIMUS_GPU_NAME(Malloc)
+#define gpuFree PRIMUS_GPU_NAME(Free)
+#define gpuMemcpyAsync PRIMUS_GPU_NAME(MemcpyAsync)
+#define gpuMemcpyHostToDevice PRIMUS_GPU_NAME(MemcpyHostToDevice)
+#define gpuMemcpyDeviceToHost PRIMUS_GPU_NAME(MemcpyDeviceToHost)
+#define gpuMemcpyDeviceToDevice PRIMUS_GPU_NAME(MemcpyDeviceToDevice)
+#define gpuMemsetAsync PRIMUS_GPU_NAME(MemsetAsync)
+#define gpuStreamCreateWithFlags PRIMUS_GPU_NAME(StreamCreateWithFlags)
+#define gpuStreamNonBlocking PRIMUS_GPU_NAME(StreamNonBlocking)
+#define gpuStreamDestroy PRIMUS_GPU_NAME(StreamDestroy)
+#define gpuStreamSynchronize PRIMUS_GPU_NAME(StreamSynchronize)
+#define gpuStreamWaitEvent PRIMUS_GPU_NAME(StreamWaitEvent)
+#define gpuEventCreate PRIMUS_GPU_NAME(EventCreate)
+#define gpuEventCreateWithFlags PRIMUS_GPU_NAME(EventCreateWithFlags)
+#define gpuEventDisableTiming PRIMUS_GPU_NAME(EventDisableTiming)
+#define gpuEventDestroy PRIMUS_GPU_NAME(EventDestroy)
+#define gpuEventRecord PRIMUS_GPU_NAME(EventRecord)
+#define gpuEventSynchronize PRIMUS_GPU_NAME(EventSynchronize)
+#define gpuEventElapsedTime PRIMUS_GPU_NAME(EventElapsedTime)
+#define gpuFuncSetAttribute PRIMUS_GPU_NAME(FuncSetAttribute)
+#define gpuFuncAttributeMaxDynamicSharedMemorySize PRIMUS_GPU_NAME(FuncAttributeMaxDynamicSharedMemorySize)
+#define gpuDeviceGetAttribute PRIMUS_GPU_NAME(DeviceGetAttribute)
+#define gpuOccupancyMaxActiveBlocksPerMultiprocessor PRIMUS_GPU_NAME(OccupancyMaxActiveBlocksPerMultiprocessor)
+
+/// The runtime's stream; makes the stream's device the current one of this thread.
+gpuStream_t stream_of(const Stream& stream);
+
+/// What operations may read on the host about the stream's device, queried once.
+struct DeviceLimits {
+  int multiprocessors = 0;
+  int compute_capability = 0;               // 90 for 9.0
+  std::size_t shared_memory_per_block = 0;  // the most that a kernel may ask for (opt-in)
+  std::size_t l2_bytes = 0;
+};
+const DeviceLimits& limits_of(const Stream& stream);
+
+/// Scratch memory of a stream, shared by everything on it: its content lasts until the next operation. At least
+/// kWorkspaceBytes, aligned to 256 bytes.
+struct Workspace {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+};
+constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+Workspace workspace_of(const Stream& stream);
+
+/// Throws Error (kRunFailed) that names what failed. Work on a GPU is asynchronous: an error may come from work put on
+/// the stream earlier, which the message says; with PRIMUS_GPU_SYNC=1 every launch waits, and the message is exact.
+[[noreturn]] void fail(gpuError_t error, const char* what);
+
+inline void check(gpuError_t error, const char* what) {
+  if (error != gpuSuccess) [[unlikely]]
+    fail(error, what);
+}
+
+/// After a kernel launch.
+void check_launch(const Stream& stream, const char* what);
+
+}  // namespace primus::ops::gpu
+
+/// GPU_CHECK(gpuMemsetAsync(…)): throws, naming the call.
+#define GPU_CHECK(call) ::primus::ops::gpu::check(call, #call)
+
+/// GPU_LAUNCH_CHECK(stream, "rms_norm_forward") behind every kernel launch, with the name of the operation.
+#define GPU_LAUNCH_CHECK(stream, name) ::primus::ops::gpu::check_launch(stream, name)

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "ops/table.h"
+
+/// The GPU's entries of ops/table.h, for CUDA and HIP.
+namespace primus::ops::gpu {
+
+void linear_forward(Stream&, const LinearForward&);
+void linear_backward_input(Stream&, const LinearBackwardInput&);
+void linear_backward_weight(Stream&, const LinearBackwardWeight&);
+void bias_backward(Stream&, const BiasBackward&);
+void embedding_forward(Stream&, const EmbeddingForward&);
+void embedding_backward(Stream&, const EmbeddingBackward&);
+void rms_norm_forward(Stream&, const RmsNormForward&);
+void add_rms_norm_forward(Stream&, const AddRmsNormForward&);
+void rms_norm_backward(Stream&, const RmsNormBackward&);
+void add(Stream&, const Add&);
+void rope_forward(Stream&, const RopeForward&);
+void rope_backward(Stream&, const RopeBackward&);
+void attention_forward(Stream&, const AttentionForward&);
+void attention_backward(Stream&, const AttentionBackward&);
+std::size_t attention_backward_workspace(Device, const AttentionShape&, std::int64_t tokens);
+void attention_decode(Stream&, const AttentionDecode&);
+void swiglu_forward(Stream&, const SwigluForward&);
+void swiglu_backward(Stream&, const SwigluBackward&);
+void gather_rows(Stream&, const GatherRows&);
+void scatter_rows(Stream&, const ScatterRows&);
+void cross_entropy_forward(Stream&, const CrossEntropyForward&);
+void cross_entropy_forward_backward(Stream&, const CrossEntropyForwardBackward&);
+void begin_step(Stream&, const Tensor& state);
+void add_loss(Stream&, const Tensor& loss, const Tensor& state);
+void add_squared_norm(Stream&, const Tensor& grads, const Tensor& state);
+void decide_step(Stream&, const DecideStep&);
+void adamw(Stream&, const AdamW&);
+void convert(Stream&, const Convert&);
+void dropout(Stream&, const Dropout&);
+
+/// All of them.
+extern const Table kTable;
+
+}  // namespace primus::ops::gpu
