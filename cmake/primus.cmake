@@ -2,6 +2,10 @@
 
 find_package(Threads REQUIRED)
 
+# Where programs look for the device libraries that they load (src/tensor/backend.cpp).
+set(CMAKE_BUILD_RPATH "$ORIGIN;$ORIGIN/../lib;${CMAKE_BINARY_DIR}/lib")
+set(CMAKE_INSTALL_RPATH "$ORIGIN;$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+
 add_library(primus_options INTERFACE)
 target_include_directories(primus_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(primus_options INTERFACE

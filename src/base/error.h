@@ -32,6 +32,12 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
+/// A device stopped working in the middle of a run. Who knows the iteration adds it to the message.
+class DeviceError : public Error {
+ public:
+  explicit DeviceError(const std::string& message) : Error(message, ExitCode::kRunFailed) {}
+};
+
 /// Something that only a bug can cause: thrown by PRIMUS_CHECK, printed with a request to report it.
 class BugError : public std::logic_error {
  public:

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace primus {
 namespace {
@@ -14,9 +15,10 @@ std::array<const Backend*, 3>& registered() {
   return backends;
 }
 
-/// A GPU back end is a shared object with one entry, `const primus::Backend* primus_backend()`.
+/// A GPU back end is a shared object with one entry, `const primus::Backend* primus_backend()`. It is looked for in
+/// LD_LIBRARY_PATH, beside the program and in ../lib (the program's run path).
 const Backend* load(const char* library, const char* what) {
-  void* handle = ::dlopen(library, RTLD_NOW | RTLD_GLOBAL);
+  void* handle = ::dlopen(library, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     throw host_lacks("{} was asked for, but {} cannot be loaded: {}. Build it (docs/install.md) or use `device: cpu`.",
                      what, library, ::dlerror());
@@ -24,6 +26,7 @@ const Backend* load(const char* library, const char* what) {
   using Entry = const Backend* (*)();
   const auto entry = reinterpret_cast<Entry>(::dlsym(handle, "primus_backend"));
   if (entry == nullptr) throw host_lacks("{}: not a Primus device library: {}", library, ::dlerror());
+  log::debug("{} loaded", library);
   return entry();
 }
 

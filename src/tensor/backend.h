@@ -11,6 +11,8 @@ namespace ops {
 struct Table;
 }
 
+constexpr std::size_t kStageBytes = std::size_t{8} << 20;
+
 /// What a kind of device offers: memory, streams, events and its table of operations (ops/table.h). The CPU's is linked
 /// in; those of GPUs are shared objects, loaded when a GPU is asked for.
 /// All functions throw primus::Error (kHostLacks: no memory, no driver) or BugError.
@@ -36,6 +38,14 @@ struct Backend {
   void (*copy_to_host)(int index, void* stream, void* host, const void* source, std::size_t bytes);
   void (*copy_on_device)(int index, void* stream, void* target, const void* source, std::size_t bytes);
   void (*fill_zero)(int index, void* stream, void* target, std::size_t bytes);
+
+  /// Host memory that the device reads at full speed: `bytes` (at most kStageBytes) to be filled and given to the next
+  /// copy_to_device on the stream. nullptr where copies need none.
+  void* (*stage)(int index, void* stream, std::size_t bytes);
+  /// Scratch that all operations on a stream share: how much they want, and where it is. A stream that was lent none
+  /// takes its own when it first needs it.
+  std::size_t (*workspace_bytes)(int index);
+  void (*lend_workspace)(int index, void* stream, void* data, std::size_t bytes);
 
   void* (*create_event)(int index);
   void (*destroy_event)(int index, void* event);

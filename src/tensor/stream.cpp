@@ -27,6 +27,14 @@ Stream& Stream::operator=(Stream&& other) noexcept {
 
 void Stream::synchronize() { backend_->synchronize(device_.index, handle_); }
 
+void Stream::lend_workspace(const Tensor& workspace) {
+  backend_->lend_workspace(device_.index, handle_, workspace.data(), workspace.bytes());
+}
+
+std::byte* Stream::stage(std::size_t bytes) {
+  return static_cast<std::byte*>(backend_->stage(device_.index, handle_, bytes));
+}
+
 void Stream::copy_to_device(const Tensor& target, const void* host) {
   PRIMUS_CHECK(target.is_contiguous(), target.describe());
   backend_->copy_to_device(device_.index, handle_, target.data(), host, target.bytes());
@@ -47,6 +55,8 @@ void Stream::fill_zero(const Tensor& target) {
   PRIMUS_CHECK(target.is_contiguous(), target.describe());
   backend_->fill_zero(device_.index, handle_, target.data(), target.bytes());
 }
+
+std::size_t workspace_bytes(Device device) { return backend(device.type).workspace_bytes(device.index); }
 
 Event::Event(Device device)
     : device_(device), backend_(&primus::backend(device.type)), handle_(backend_->create_event(device.index)) {}

@@ -41,6 +41,12 @@ class Stream {
   /// Host waits until all work put on the stream is done.
   void synchronize();
 
+  /// Operations on this stream use `workspace` (u8, workspace_bytes()) as scratch, for as long as the stream lives.
+  void lend_workspace(const Tensor& workspace);
+
+  /// Host memory (at most kStageBytes) that copies to the device at full speed: fill it and give it to the next
+  /// copy_to_device. nullptr where any host memory is as good.
+  std::byte* stage(std::size_t bytes);
   /// Copies `target.bytes()` from host memory; the host memory may be reused when the call returns. Contiguous only.
   void copy_to_device(const Tensor& target, const void* host);
   /// Copies to host memory and waits for it. Contiguous only.
@@ -54,6 +60,9 @@ class Stream {
   void* handle_ = nullptr;
   StreamObserver* observer_ = nullptr;
 };
+
+/// Bytes of scratch that the operations on one stream of the device share; 0 where they need none.
+std::size_t workspace_bytes(Device device);
 
 /// Tells the stream's observer, if there is one, of the operation that is put on it while this lives.
 class Observed {

@@ -97,6 +97,10 @@ void fill_zero(int, void*, void* target, std::size_t bytes) {
   if (bytes != 0) std::memset(target, 0, bytes);
 }
 
+void* stage(int, void*, std::size_t) { return nullptr; }
+std::size_t workspace_bytes(int) { return 0; }
+void lend_workspace(int, void*, void*, std::size_t) {}
+
 void* create_event(int) { return new CpuEvent{std::chrono::steady_clock::now()}; }
 void destroy_event(int, void* event) { delete static_cast<CpuEvent*>(event); }
 void record_event(int, void*, void* event) { static_cast<CpuEvent*>(event)->at = std::chrono::steady_clock::now(); }
@@ -152,6 +156,9 @@ constexpr Backend kBackend = {
     .copy_to_host = copy,
     .copy_on_device = copy,
     .fill_zero = fill_zero,
+    .stage = stage,
+    .workspace_bytes = workspace_bytes,
+    .lend_workspace = lend_workspace,
     .create_event = create_event,
     .destroy_event = destroy_event,
     .record_event = record_event,

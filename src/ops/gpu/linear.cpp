@@ -1,15 +1,58 @@
-#include "base/error.h"
-#include "ops/gpu/runtime.h"
+#include "ops/gpu/blas_lt.h"
+#include "ops/gpu/stream_state.h"
 #include "ops/gpu/table.h"
 
+/// The three products of a linear layer. Our matrices are row-major, so each is its transpose to BLAS, and every
+/// equation is read transposed: y = x·Wᵀ becomes yᵀ = W·xᵀ.
 namespace primus::ops::gpu {
+namespace {
 
-void linear_forward(Stream&, const LinearForward&) { throw BugError("placeholder: linear_forward"); }
-void linear_backward_input(Stream&, const LinearBackwardInput&) {
-  throw BugError("placeholder: linear_backward_input");
+/// The largest power of two up to 16 that divides the address and the distance between rows.
+int alignment_of(const Tensor& matrix) {
+  const auto address = reinterpret_cast<std::uintptr_t>(matrix.data());
+  const auto stride = static_cast<std::uintptr_t>(matrix.row_stride()) * size_of(matrix.dtype());
+  int alignment = 16;
+  while ((address | stride) % static_cast<std::uintptr_t>(alignment) != 0) alignment /= 2;
+  return alignment;
 }
-void linear_backward_weight(Stream&, const LinearBackwardWeight&) {
-  throw BugError("placeholder: linear_backward_weight");
+
+/// d = alpha · op(a)·op(b): `a`, `b` and `d` as BLAS sees the row-major matrices, that is transposed.
+void multiply(Stream& stream, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& d,
+              bool accumulate, float alpha = 1.0F, const Tensor& bias = {}) {
+  const GemmShape shape{.in = a.dtype(),
+                        .out = d.dtype(),
+                        .transpose_a = transpose_a,
+                        .transpose_b = transpose_b,
+                        .accumulate = accumulate,
+                        .bias = !bias.empty(),
+                        .m = d.columns(),
+                        .n = d.rows(),
+                        .k = transpose_a ? a.columns() : a.rows(),
+                        .lda = a.row_stride(),
+                        .ldb = b.row_stride(),
+                        .ldd = d.row_stride(),
+                        .alignment_a = alignment_of(a),
+                        .alignment_b = alignment_of(b),
+                        .alignment_d = alignment_of(d)};
+  if (shape.m == 0 || shape.n == 0) return;
+  const GemmOperands operands{a.data(), b.data(), d.data(), bias.data(), alpha};
+  StreamState& state = state_of(stream);
+  if (state.blas == nullptr) state.blas = std::make_unique<BlasLt>(stream);
+  if (shape.k == 0 || !state.blas->multiply(stream, shape, operands)) plain_gemm(stream, shape, operands);
+}
+
+}  // namespace
+
+void linear_forward(Stream& stream, const LinearForward& args) {
+  multiply(stream, args.weight, true, args.x, false, args.y, false, 1.0F, args.bias);
+}
+
+void linear_backward_input(Stream& stream, const LinearBackwardInput& args) {
+  multiply(stream, args.weight, false, args.dy, false, args.dx, args.accumulate);
+}
+
+void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args) {
+  multiply(stream, args.x, false, args.dy, true, args.d_weight, true, args.scale);
 }
 
 }  // namespace primus::ops::gpu

@@ -10,9 +10,11 @@
 #if defined(PRIMUS_HIP)
 #include <hip/hip_runtime.h>
 #define PRIMUS_GPU_NAME(name) hip##name
+#define PRIMUS_GPU_PLATFORM "ROCm"
 #else
 #include <cuda_runtime.h>
 #define PRIMUS_GPU_NAME(name) cuda##name
+#define PRIMUS_GPU_PLATFORM "CUDA"
 #endif
 
 namespace primus::ops::gpu {
@@ -20,13 +22,26 @@ namespace primus::ops::gpu {
 using gpuError_t = PRIMUS_GPU_NAME(Error_t);
 using gpuStream_t = PRIMUS_GPU_NAME(Stream_t);
 using gpuEvent_t = PRIMUS_GPU_NAME(Event_t);
+using gpuFuncAttributes = PRIMUS_GPU_NAME(FuncAttributes);
 
 #if defined(PRIMUS_HIP)
 using gpuDeviceProp = hipDeviceProp_t;
+using gpuDeviceAttr_t = hipDeviceAttribute_t;
+#define gpuDevAttrMultiProcessorCount hipDeviceAttributeMultiprocessorCount
+#define gpuDevAttrComputeCapabilityMajor hipDeviceAttributeComputeCapabilityMajor
+#define gpuDevAttrComputeCapabilityMinor hipDeviceAttributeComputeCapabilityMinor
+#define gpuDevAttrMaxSharedMemoryPerBlock hipDeviceAttributeMaxSharedMemoryPerBlock
+#define gpuDevAttrL2CacheSize hipDeviceAttributeL2CacheSize
 #define gpuMallocHost hipHostMalloc
 #define gpuFreeHost hipHostFree
 #else
 using gpuDeviceProp = cudaDeviceProp;
+using gpuDeviceAttr_t = cudaDeviceAttr;
+#define gpuDevAttrMultiProcessorCount cudaDevAttrMultiProcessorCount
+#define gpuDevAttrComputeCapabilityMajor cudaDevAttrComputeCapabilityMajor
+#define gpuDevAttrComputeCapabilityMinor cudaDevAttrComputeCapabilityMinor
+#define gpuDevAttrMaxSharedMemoryPerBlock cudaDevAttrMaxSharedMemoryPerBlockOptin
+#define gpuDevAttrL2CacheSize cudaDevAttrL2CacheSize
 #define gpuMallocHost cudaMallocHost
 #define gpuFreeHost cudaFreeHost
 #endif
@@ -62,6 +77,7 @@ using gpuDeviceProp = cudaDeviceProp;
 #define gpuEventRecord PRIMUS_GPU_NAME(EventRecord)
 #define gpuEventSynchronize PRIMUS_GPU_NAME(EventSynchronize)
 #define gpuEventElapsedTime PRIMUS_GPU_NAME(EventElapsedTime)
+#define gpuFuncGetAttributes PRIMUS_GPU_NAME(FuncGetAttributes)
 #define gpuFuncSetAttribute PRIMUS_GPU_NAME(FuncSetAttribute)
 #define gpuFuncAttributeMaxDynamicSharedMemorySize PRIMUS_GPU_NAME(FuncAttributeMaxDynamicSharedMemorySize)
 #define gpuDeviceGetAttribute PRIMUS_GPU_NAME(DeviceGetAttribute)
@@ -88,7 +104,7 @@ struct Workspace {
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 Workspace workspace_of(const Stream& stream);
 
-/// Throws Error (kRunFailed) that names what failed. Work on a GPU is asynchronous: an error may come from work put on
+/// Throws DeviceError that names what failed. Work on a GPU is asynchronous: an error may come from work put on
 /// the stream earlier, which the message says; with PRIMUS_GPU_SYNC=1 every launch waits, and the message is exact.
 [[noreturn]] void fail(gpuError_t error, const char* what);
 

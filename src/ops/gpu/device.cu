@@ -1,0 +1,122 @@
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <string_view>
+
+#include "base/error.h"
+#include "ops/gpu/device.h"
+#include "ops/gpu/stream_state.h"
+
+namespace primus::ops::gpu {
+namespace {
+
+/// Code of libraries that the driver loads when it is first used: cuBLASLt and cuDNN kernels, and ours.
+constexpr std::size_t kRuntimeBytes = std::size_t{512} << 20;
+
+/// Loads only where the build has code for the device.
+__global__ void probe() {}
+
+std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+Error no_usable_driver() {
+  int driver = 0, runtime = 0;
+  gpuDriverGetVersion(&driver);
+  gpuRuntimeGetVersion(&runtime);
+  if (driver == 0) {
+    return host_lacks("this host has no " PRIMUS_GPU_PLATFORM
+                      " driver (or a container was started without its devices). Install it, or use `device: cpu`");
+  }
+  return host_lacks("the " PRIMUS_GPU_PLATFORM
+                    " driver of this host serves version {} and this build needs {}: update the driver, or use "
+                    "`device: cpu`",
+                    version_text(driver), version_text(runtime));
+}
+
+gpuDeviceProp properties(int index) {
+  gpuDeviceProp found{};
+  GPU_CHECK(gpuGetDeviceProperties(&found, index));
+  return found;
+}
+
+int attribute(gpuDeviceAttr_t which, int index) {
+  int value = 0;
+  GPU_CHECK(gpuDeviceGetAttribute(&value, which, index));
+  return value;
+}
+
+bool waits_for_every_launch() {
+  const char* value = std::getenv("PRIMUS_GPU_SYNC");
+  return value != nullptr && std::string_view(value) == "1";
+}
+
+}  // namespace
+
+void fail(gpuError_t error, const char* what) {
+  gpuGetLastError();  // an error that does not last must not be found again by the next check
+  throw DeviceError(fmt::format(
+      PRIMUS_GPU_PLATFORM
+      ": {} failed: {}. The cause may be work put on the stream before it; PRIMUS_GPU_SYNC=1 waits for every "
+      "operation and names the one",
+      what, gpuGetErrorString(error)));
+}
+
+void check_launch(const Stream& stream, const char* what) {
+  static const bool waits = waits_for_every_launch();
+  check(gpuGetLastError(), what);
+  if (waits) check(gpuStreamSynchronize(state_of(stream).stream), what);
+}
+
+int device_count() {
+  int count = 0;
+  const gpuError_t error = gpuGetDeviceCount(&count);
+  if (error == gpuErrorNoDevice) return 0;
+  if (error == gpuErrorInsufficientDriver) throw no_usable_driver();
+  check(error, "gpuGetDeviceCount");
+  return count;
+}
+
+std::string device_name(int index) { return properties(index).name; }
+
+std::string describe(int index) {
+  const gpuDeviceProp found = properties(index);
+  return fmt::format("{}, {:.1f} GiB, compute capability {}.{}", found.name,
+                     static_cast<double>(found.totalGlobalMem) / 0x1p30, found.major, found.minor);
+}
+
+std::size_t memory_total(int index) {
+  GPU_CHECK(gpuSetDevice(index));
+  std::size_t free = 0, total = 0;
+  GPU_CHECK(gpuMemGetInfo(&free, &total));
+  return total;
+}
+
+std::size_t memory_free(int index) {
+  GPU_CHECK(gpuSetDevice(index));
+  std::size_t free = 0, total = 0;
+  GPU_CHECK(gpuMemGetInfo(&free, &total));
+  return free > kRuntimeBytes ? free - kRuntimeBytes : 0;
+}
+
+void open_device(int index) {
+  const int count = device_count();
+  if (index >= count) throw host_lacks("there is no GPU {}: this process sees {}", index, count);
+  GPU_CHECK(gpuSetDevice(index));
+  gpuFuncAttributes attributes{};
+  if (gpuFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&probe)) != gpuSuccess) {
+    gpuGetLastError();
+    throw host_lacks(
+        "GPU {} is a {}; this build has kernels for {}. Build for it with -DCMAKE_CUDA_ARCHITECTURES, or "
+        "use `device: cpu`",
+        index, describe(index), PRIMUS_GPU_ARCHITECTURES);
+  }
+}
+
+DeviceLimits query_limits(int index) {
+  return {.multiprocessors = attribute(gpuDevAttrMultiProcessorCount, index),
+          .compute_capability = 10 * attribute(gpuDevAttrComputeCapabilityMajor, index) +
+                                attribute(gpuDevAttrComputeCapabilityMinor, index),
+          .shared_memory_per_block = static_cast<std::size_t>(attribute(gpuDevAttrMaxSharedMemoryPerBlock, index)),
+          .l2_bytes = static_cast<std::size_t>(attribute(gpuDevAttrL2CacheSize, index))};
+}
+
+}  // namespace primus::ops::gpu
