@@ -75,7 +75,7 @@ constexpr int alignment_of_pack(int bytes) { return bytes < kAccessBytes ? bytes
 
 /// Adjacent elements in memory; its loads and stores are as wide as its alignment.
 template <typename T, int kWidth>
-struct alignas(alignment_of_pack(kWidth * static_cast<int>(sizeof(T)))) Pack {
+struct alignas(alignment_of_pack(kWidth* static_cast<int>(sizeof(T)))) Pack {
   T values[kWidth];
 };
 
@@ -96,17 +96,32 @@ __device__ __forceinline__ Floats<kWidth> unpacked(const Pack<T, kWidth>& pack) 
   return floats;
 }
 
+template <typename T, int kWidth>
+__device__ __forceinline__ Pack<T, kWidth> packed(const Floats<kWidth>& floats) {
+  Pack<T, kWidth> pack;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) pack.values[i] = from_float<T>(floats[i]);
+  return pack;
+}
+
+template <int kWidth, typename T>
+__device__ __forceinline__ Pack<T, kWidth> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, kWidth>*>(from);
+}
+
+template <int kWidth, typename T>
+__device__ __forceinline__ void store_pack(T* to, const Pack<T, kWidth>& pack) {
+  *reinterpret_cast<Pack<T, kWidth>*>(to) = pack;
+}
+
 template <int kWidth, typename T>
 __device__ __forceinline__ Floats<kWidth> load(const T* from) {
-  return unpacked(*reinterpret_cast<const Pack<T, kWidth>*>(from));
+  return unpacked(load_pack<kWidth>(from));
 }
 
 template <int kWidth, typename T>
 __device__ __forceinline__ void store(T* to, const Floats<kWidth>& floats) {
-  Pack<T, kWidth> pack;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) pack.values[i] = from_float<T>(floats[i]);
-  *reinterpret_cast<Pack<T, kWidth>*>(to) = pack;
+  store_pack(to, packed<T>(floats));
 }
 
 template <typename T>
@@ -118,8 +133,8 @@ bool packs_fit(int width, const Tensors&... tensors) {
   const auto fits = [width](const Tensor& tensor) {
     if (tensor.empty()) return true;
     const auto bytes = static_cast<std::size_t>(alignment_of_pack(width * static_cast<int>(size_of(tensor.dtype()))));
-    const bool rows_fit = tensor.rows() <= 1 ||
-                          static_cast<std::size_t>(tensor.row_stride()) * size_of(tensor.dtype()) % bytes == 0;
+    const bool rows_fit =
+        tensor.rows() <= 1 || static_cast<std::size_t>(tensor.row_stride()) * size_of(tensor.dtype()) % bytes == 0;
     return rows_fit && tensor.columns() % width == 0 && reinterpret_cast<std::uintptr_t>(tensor.data()) % bytes == 0;
   };
   return (fits(tensors) && ...);

@@ -1,11 +1,214 @@
-#include "base/error.h"
-#include "ops/gpu/runtime.h"
+#include "ops/gpu/kernel_support.cuh"
+#include "ops/gpu/partial_sums.cuh"
 #include "ops/gpu/table.h"
 
+/// A block handles a row and keeps it in registers, so that everything is read once: kPacks packs a thread,
+/// `blockDim.x` packs apart.
 namespace primus::ops::gpu {
+namespace {
 
-void rms_norm_forward(Stream&, const RmsNormForward&) { throw BugError("placeholder: rms_norm_forward"); }
-void add_rms_norm_forward(Stream&, const AddRmsNormForward&) { throw BugError("placeholder: add_rms_norm_forward"); }
-void rms_norm_backward(Stream&, const RmsNormBackward&) { throw BugError("placeholder: rms_norm_backward"); }
+constexpr int kMaxThreads = 1024;
+
+constexpr int max_threads(int packs) { return packs <= 4 ? kBlockThreads : kMaxThreads; }
+
+/// body(i, column) for each pack of the row that this thread keeps.
+template <int kWidth, int kPacks, typename Body>
+__device__ __forceinline__ void for_own_packs(int columns, const Body& body) {
+#pragma unroll
+  for (int i = 0; i < kPacks; ++i) {
+    const int column = static_cast<int>(threadIdx.x + i * blockDim.x) * kWidth;
+    if (column < columns) body(i, column);
+  }
+}
+
+/// body(Int<packs>{}, threads) for rows of `columns` elements.
+template <int kWidth, typename Body>
+void with_block_of_row(Index columns, const Body& body) {
+  const Index packs = columns / kWidth;
+  const auto try_packs = [&](auto count) {
+    if (packs > Index{count} * max_threads(count)) return false;
+    const auto threads = static_cast<int>(divide_up(packs, Index{count}));
+    body(count, divide_up(threads, kWarpSize) * kWarpSize);
+    return true;
+  };
+  bool found = false;
+  if constexpr (kWidth == 1) {
+    found = try_packs(Int<4>{}) || try_packs(Int<32>{});
+  } else {
+    found = try_packs(Int<1>{}) || try_packs(Int<2>{}) || try_packs(Int<4>{}) || try_packs(Int<8>{});
+  }
+  PRIMUS_CHECK(found, columns);
+}
+
+template <typename T>
+struct Forward {
+  Rows<const T> x;
+  Rows<const T> delta;  // added to x, if it is there
+  Rows<T> sum;
+  const T* weight;
+  Rows<T> y;
+  float* rstd;
+  int columns;
+  float eps;
+};
+
+template <typename T, int kWidth, int kPacks, bool kAdd>
+__global__ void __launch_bounds__(max_threads(kPacks)) forward_kernel(Forward<T> args) {
+  const Index row = blockIdx.x;
+  Pack<T, kWidth> x[kPacks], delta[kPacks];
+  for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+    x[i] = load_pack<kWidth>(args.x.at(row, column));
+    if constexpr (kAdd) delta[i] = load_pack<kWidth>(args.delta.at(row, column));
+  });
+  float squares = 0.0F;
+  for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+    if constexpr (kAdd) {
+      auto sum = unpacked(x[i]);
+      const auto added = unpacked(delta[i]);
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) sum[e] += added[e];
+      x[i] = packed<T>(sum);
+      store_pack(args.sum.at(row, column), x[i]);
+    }
+    const auto values = unpacked(x[i]);
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) squares += values[e] * values[e];
+  });
+  const float rstd = rsqrtf(block_sum(squares) / static_cast<float>(args.columns) + args.eps);
+  for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+    auto y = unpacked(x[i]);
+    const auto weight = load<kWidth>(args.weight + column);
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) y[e] = rounded_to<T>(y[e] * rstd) * weight[e];
+    store(args.y.at(row, column), y);
+  });
+  if (args.rstd != nullptr && threadIdx.x == 0) args.rstd[row] = rstd;
+}
+
+template <typename T>
+struct Backward {
+  Rows<const T> dy;
+  Rows<const T> x;
+  const T* weight;
+  const float* rstd;
+  Rows<const T> d_residual;  // or not there
+  Rows<T> dx;
+  Index rows;
+  int columns;
+  float* d_weight;  // partial sums, (blocks, columns)
+};
+
+/// dx = rstd·(dy·w − x̂·mean(dy·w·x̂)) + d_residual, x̂ = x·rstd
+template <typename T, int kWidth, int kPacks, bool kSumWeights>
+__global__ void __launch_bounds__(max_threads(kPacks)) backward_kernel(Backward<T> args) {
+  Floats<kWidth> d_weight[kPacks] = {};
+  for (Index row = blockIdx.x; row < args.rows; row += gridDim.x) {
+    Pack<T, kWidth> dy[kPacks], x[kPacks], residual[kPacks] = {};
+    for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+      dy[i] = load_pack<kWidth>(args.dy.at(row, column));
+      x[i] = load_pack<kWidth>(args.x.at(row, column));
+      if (args.d_residual) residual[i] = load_pack<kWidth>(args.d_residual.at(row, column));
+    });
+    const float rstd = args.rstd[row];
+    float products = 0.0F;
+    for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+      const auto gradient = unpacked(dy[i]), value = unpacked(x[i]), weight = load<kWidth>(args.weight + column);
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) products += gradient[e] * weight[e] * value[e];
+    });
+    const float mean = block_sum(products) * rstd / static_cast<float>(args.columns);
+    for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+      const auto gradient = unpacked(dy[i]), value = unpacked(x[i]), weight = load<kWidth>(args.weight + column);
+      auto result = unpacked(residual[i]);
+#pragma unroll
+      for (int e = 0; e < kWidth; ++e) {
+        const float normed = value[e] * rstd;
+        result[e] += (gradient[e] * weight[e] - normed * mean) * rstd;
+        if constexpr (kSumWeights) d_weight[i][e] += gradient[e] * normed;
+      }
+      store(args.dx.at(row, column), result);
+    });
+  }
+  if constexpr (kSumWeights) {
+    for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
+      store(args.d_weight + static_cast<Index>(blockIdx.x) * args.columns + column, d_weight[i]);
+    });
+  }
+}
+
+template <bool kAdd>
+void forward(Stream& stream, const char* name, const AddRmsNormForward& args) {
+  with_element_type(args.x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const Forward<T> kernel_args = {.x = rows_of<const T>(args.x),
+                                    .delta = rows_of<const T>(args.delta),
+                                    .sum = rows_of<T>(args.sum),
+                                    .weight = elements_of<const T>(args.weight),
+                                    .y = rows_of<T>(args.y),
+                                    .rstd = elements_of<float>(args.rstd),
+                                    .columns = static_cast<int>(args.x.columns()),
+                                    .eps = args.eps};
+    const auto blocks = static_cast<unsigned>(args.x.rows());
+    with_pack_width<T>(
+        [&](auto width) {
+          with_block_of_row<width>(args.x.columns(), [&](auto packs, int threads) {
+            forward_kernel<T, width, packs, kAdd><<<blocks, threads, 0, stream_of(stream)>>>(kernel_args);
+          });
+        },
+        args.x, args.delta, args.sum, args.weight, args.y);
+  });
+  GPU_LAUNCH_CHECK(stream, name);
+}
+
+/// Enough to keep every multiprocessor busy; more would only leave more partial sums.
+constexpr int kSummingBlocks = 4;
+
+template <typename T, int kWidth>
+void backward(Stream& stream, const RmsNormBackward& args) {
+  const Tensor& x = args.x;
+  Backward<T> kernel_args = {.dy = rows_of<const T>(args.dy),
+                             .x = rows_of<const T>(x),
+                             .weight = elements_of<const T>(args.weight),
+                             .rstd = elements_of<const float>(args.rstd),
+                             .d_residual = rows_of<const T>(args.d_residual),
+                             .dx = rows_of<T>(args.dx),
+                             .rows = x.rows(),
+                             .columns = static_cast<int>(x.columns()),
+                             .d_weight = nullptr};
+  with_block_of_row<kWidth>(x.columns(), [&](auto packs, int threads) {
+    const gpuStream_t on = stream_of(stream);
+    if (args.d_weight.empty()) {
+      const auto blocks = static_cast<unsigned>(x.rows());
+      backward_kernel<T, kWidth, packs, false><<<blocks, threads, 0, on>>>(kernel_args);
+      GPU_LAUNCH_CHECK(stream, "rms_norm_backward");
+      return;
+    }
+    const PartialSums partial = partial_sums_of(stream, blocks_for(stream, x.rows(), kSummingBlocks), x.columns());
+    kernel_args.d_weight = partial.data;
+    backward_kernel<T, kWidth, packs, true><<<partial.count, threads, 0, on>>>(kernel_args);
+    GPU_LAUNCH_CHECK(stream, "rms_norm_backward");
+    add_partial_sums(stream, "rms_norm_backward, d_weight", partial, args.d_weight);
+  });
+}
+
+}  // namespace
+
+void rms_norm_forward(Stream& stream, const RmsNormForward& args) {
+  forward<false>(
+      stream, "rms_norm_forward",
+      {.x = args.x, .delta = {}, .sum = {}, .weight = args.weight, .eps = args.eps, .y = args.y, .rstd = args.rstd});
+}
+
+void add_rms_norm_forward(Stream& stream, const AddRmsNormForward& args) {
+  forward<true>(stream, "add_rms_norm_forward", args);
+}
+
+void rms_norm_backward(Stream& stream, const RmsNormBackward& args) {
+  with_element_type(args.x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    with_pack_width<T>([&](auto width) { backward<T, width>(stream, args); }, args.dy, args.x, args.weight,
+                       args.d_residual, args.dx);
+  });
+}
 
 }  // namespace primus::ops::gpu
