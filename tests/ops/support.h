@@ -101,6 +101,9 @@ std::ostream& operator<<(std::ostream& out, const Case& value);
 std::vector<Case> cases();
 std::string name_of_case(const testing::TestParamInfo<Case>& info);
 
+/// Gaps between rows are multiples of these: rows begin anywhere, or where accesses of 16 bytes are possible.
+constexpr std::int64_t kGapUnits[] = {1, 8};
+
 class OpTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override;
@@ -110,7 +113,7 @@ class OpTest : public testing::TestWithParam<Case> {
 
   DeviceData matrix(const Matrix& values, std::int64_t gap = 0) { return {stream(), dtype(), values, gap}; }
   DeviceData vector(const Matrix& values) { return DeviceData::vector(stream(), dtype(), values); }
-  /// What `run` leaves must not depend on the number of threads (CPU).
+  /// What `run` leaves must not depend on the number of threads (CPU), and be the same every time (GPU).
   void expect_same_for_any_threads(const std::function<std::vector<std::uint8_t>()>& run);
 
  private:

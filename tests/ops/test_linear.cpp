@@ -150,13 +150,14 @@ TEST_P(Linear, BackwardWeightOfNoRowsIsZero) {
 }
 
 TEST_P(Linear, BiasBackwardAddsUp) {
-  for (const std::int64_t rows : {1, 63, 64, 200}) {
+  for (const std::int64_t rows : {1, 63, 64, 200, 3000}) {
     for (const DType target : {DType::kF32, DType::kBF16}) {
-      const Matrix dy = random_matrix(rows, 37, dtype(), 1), before = random_matrix(1, 37, target, 2);
-      const DeviceData dy_data = matrix(dy, 3), d_bias = DeviceData::vector(stream(), target, before);
+      const std::int64_t gap = kGapUnits[rows % 8 == 0 ? 1 : 0], columns = gap == 1 ? 37 : 304;
+      const Matrix dy = random_matrix(rows, columns, dtype(), 1), before = random_matrix(1, columns, target, 2);
+      const DeviceData dy_data = matrix(dy, 3 * gap), d_bias = DeviceData::vector(stream(), target, before);
       ops::bias_backward(stream(), {dy_data, d_bias});
-      Product expected{before, filled(1, 37, 0.0)};
-      for (std::int64_t j = 0; j < 37; ++j) {
+      Product expected{before, filled(1, columns, 0.0)};
+      for (std::int64_t j = 0; j < columns; ++j) {
         expected.magnitude(0, j) = std::fabs(before(0, j));
         for (std::int64_t t = 0; t < rows; ++t) {
           expected.value(0, j) += dy(t, j);

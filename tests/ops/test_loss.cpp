@@ -11,7 +11,7 @@ PRIMUS_OP_TEST(CrossEntropy);
 struct Shape {
   std::int64_t rows, vocabulary;
 };
-constexpr Shape kShapes[] = {{1, 1}, {3, 17}, {21, 5003}, {2, 2048}, {5, 4097}};
+constexpr Shape kShapes[] = {{1, 1}, {3, 17}, {21, 5003}, {2, 2048}, {5, 4097}, {600, 512}, {3, 100000}};
 
 struct Expected {
   Matrix loss, d_logits;
@@ -57,10 +57,11 @@ TEST_P(CrossEntropy, ForwardAndGradientInPlace) {
       const double scale = 1.0 / 64.0, loss_scale = 8.0;
       const Matrix logits = random_matrix(shape.rows, shape.vocabulary, logits_type, 1, 4.0);
       const std::vector<std::int32_t> targets = targets_of(shape);
-      const DeviceData logits_data(stream(), logits_type, logits, 3),
+      const std::int64_t gap = kGapUnits[shape.vocabulary % 8 == 0 ? 1 : 0];
+      const DeviceData logits_data(stream(), logits_type, logits, 3 * gap),
           target_data = DeviceData::integers(stream(), targets),
           loss = DeviceData::vector(stream(), DType::kF32, filled(1, shape.rows, 9.0)),
-          d_logits = matrix(filled(shape.rows, shape.vocabulary, 9.0), 1),
+          d_logits = matrix(filled(shape.rows, shape.vocabulary, 9.0), gap),
           state = DeviceData::step_state(stream(), state_with_scale(loss_scale));
       const Expected expected = expected_of(logits, targets, scale * loss_scale);
       const double error = error_of_log_sum(shape.vocabulary);

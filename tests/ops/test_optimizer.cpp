@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 
 #include "ops/adamw.h"
@@ -241,6 +242,39 @@ TEST_P(Optimizer, StatesInBF16RoundByPhilox) {
     EXPECT_LE(different, 5);
     EXPECT_EQ(weights.download().values, got_w.values);
   }
+}
+
+TEST_P(Optimizer, ASliceIsUpdatedAsTheWhole) {
+  if (dtype() != DType::kF32) return;
+  // from the second element on, where no access of 16 bytes is aligned
+  const std::int64_t size = 1201;
+  const Matrix start = random_matrix(1, size, DType::kBF16, 1), grads = random_matrix(1, size, DType::kBF16, 2);
+  const auto bf16 = [&](const Matrix& values) { return DeviceData::vector(stream(), DType::kBF16, values); };
+  const auto f32 = [&](const Matrix& values) { return DeviceData::vector(stream(), DType::kF32, values); };
+  ops::StepState now = fresh_state();
+  now.updates = 2;
+  now.grad_multiplier = 1.0;
+  const DeviceData state = DeviceData::step_state(stream(), now), g = bf16(grads);
+  const auto updated_from = [&](std::int64_t first) {
+    const DeviceData w = bf16(start), m = f32(filled(1, size, 0.0)), v = bf16(filled(1, size, 0.0)),
+                     weights = bf16(start);
+    ops::AdamW args = arguments({});
+    args.grads = g.tensor().slice(first, size);
+    args.master = w.tensor().slice(first, size);
+    args.exp_avg = m.tensor().slice(first, size);
+    args.exp_avg_sq = v.tensor().slice(first, size);
+    args.weights = weights.tensor().slice(first, size);
+    args.first_element = static_cast<std::uint64_t>(first);
+    args.state = state;
+    ops::adamw(stream(), args);
+    return std::vector<Matrix>{w.download(), m.download(), v.download(), weights.download()};
+  };
+  const std::vector<Matrix> whole = updated_from(0), slice = updated_from(1);
+  for (std::size_t which = 0; which < whole.size(); ++which) {
+    EXPECT_TRUE(
+        std::equal(whole[which].values.begin() + 1, whole[which].values.end(), slice[which].values.begin() + 1));
+  }
+  EXPECT_EQ(slice[0](0, 0), start(0, 0));
 }
 
 TEST_P(Optimizer, SmallUpdatesAreNotLostInBF16) {

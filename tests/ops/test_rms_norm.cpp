@@ -11,7 +11,19 @@ constexpr double kEps = 1e-5;
 struct Shape {
   std::int64_t tokens, hidden;
 };
-constexpr Shape kShapes[] = {{1, 1}, {3, 7}, {5, 64}, {131, 67}, {70, 130}};
+constexpr Shape kShapes[] = {{1, 1},    {3, 7},    {5, 64},   {131, 67},  {70, 130},
+                             {600, 72}, {7, 4096}, {3, 6144}, {2, 12000}, {2, 4099}};
+
+struct ShapeAndGap {
+  std::int64_t tokens, hidden, gap;
+};
+std::vector<ShapeAndGap> shapes_and_gaps() {
+  std::vector<ShapeAndGap> all;
+  for (const Shape& shape : kShapes) {
+    for (const std::int64_t gap : kGapUnits) all.push_back({shape.tokens, shape.hidden, gap});
+  }
+  return all;
+}
 
 Matrix rstd_of(const Matrix& x) {
   Matrix rstd(1, x.rows);
@@ -63,9 +75,10 @@ double forward_error(std::int64_t hidden, DType dtype) {
 }
 
 TEST_P(RmsNorm, Forward) {
-  for (const auto& [tokens, hidden] : kShapes) {
+  for (const auto& [tokens, hidden, gap] : shapes_and_gaps()) {
     const Matrix x = random_matrix(tokens, hidden, dtype(), 1, 3.0), weight = random_matrix(1, hidden, dtype(), 2);
-    const DeviceData x_data = matrix(x, 3), weight_data = vector(weight), y = matrix(filled(tokens, hidden, 9.0), 5),
+    const DeviceData x_data = matrix(x, 3 * gap), weight_data = vector(weight),
+                     y = matrix(filled(tokens, hidden, 9.0), 5 * gap),
                      rstd = DeviceData::vector(stream(), DType::kF32, filled(1, tokens, 0.0));
     ops::rms_norm_forward(stream(), {x_data, weight_data, static_cast<float>(kEps), y, rstd});
     expect_relative(y.download(), norm_of(x, weight), forward_error(hidden, dtype()), dtype(), "y");
@@ -92,15 +105,15 @@ TEST_P(RmsNorm, RoundsTheNormedValueFirst) {
 }
 
 TEST_P(RmsNorm, AddForwardInPlace) {
-  for (const auto& [tokens, hidden] : kShapes) {
+  for (const auto& [tokens, hidden, gap] : shapes_and_gaps()) {
     const Matrix x = random_matrix(tokens, hidden, dtype(), 1), delta = random_matrix(tokens, hidden, dtype(), 2),
                  weight = random_matrix(1, hidden, dtype(), 3);
     Matrix sum(tokens, hidden);
     for (std::size_t i = 0; i < sum.values.size(); ++i) {
       sum.values[i] = rounded(x.values[i] + delta.values[i], dtype());
     }
-    const DeviceData x_data = matrix(x, 1), delta_data = matrix(delta, 2), weight_data = vector(weight),
-                     sum_data = matrix(filled(tokens, hidden, 9.0), 2), y = matrix(filled(tokens, hidden, 9.0)),
+    const DeviceData x_data = matrix(x, gap), delta_data = matrix(delta, 2 * gap), weight_data = vector(weight),
+                     sum_data = matrix(filled(tokens, hidden, 9.0), 2 * gap), y = matrix(filled(tokens, hidden, 9.0)),
                      rstd = DeviceData::vector(stream(), DType::kF32, filled(1, tokens, 0.0));
     for (const Tensor& target : {sum_data.tensor(), x_data.tensor()}) {
       ops::add_rms_norm_forward(stream(), {x_data, delta_data, target, weight_data, static_cast<float>(kEps), y, rstd});
@@ -129,7 +142,7 @@ TEST_P(RmsNorm, ReferenceGradientsAreFiniteDifferences) {
 
 TEST_P(RmsNorm, Backward) {
   enum class Alias { kNone, kResidualIsDx, kDyIsDx, kNoResidual };
-  for (const auto& [tokens, hidden] : kShapes) {
+  for (const auto& [tokens, hidden, gap] : shapes_and_gaps()) {
     for (const Alias alias : {Alias::kNone, Alias::kResidualIsDx, Alias::kDyIsDx, Alias::kNoResidual}) {
       const DType target = alias == Alias::kNone ? DType::kBF16 : DType::kF32;
       const Matrix x = random_matrix(tokens, hidden, dtype(), 1), weight = random_matrix(1, hidden, dtype(), 2),
@@ -137,8 +150,8 @@ TEST_P(RmsNorm, Backward) {
                    before = random_matrix(1, hidden, target, 5);
       Matrix rstd = rstd_of(x);
       for (double& value : rstd.values) value = rounded(value, DType::kF32);
-      const DeviceData x_data = matrix(x, 3), weight_data = vector(weight), dy_data = matrix(dy, 2),
-                       residual_data = matrix(residual, 4), dx_data = matrix(filled(tokens, hidden, 9.0), 1),
+      const DeviceData x_data = matrix(x, 3 * gap), weight_data = vector(weight), dy_data = matrix(dy, 2 * gap),
+                       residual_data = matrix(residual, 4 * gap), dx_data = matrix(filled(tokens, hidden, 9.0), gap),
                        rstd_data = DeviceData::vector(stream(), DType::kF32, rstd),
                        d_weight = DeviceData::vector(stream(), target, before);
       const DeviceData& dx = alias == Alias::kResidualIsDx ? residual_data
@@ -186,14 +199,19 @@ TEST_P(RmsNorm, BackwardIsTheSameForAnyThreads) {
 }
 
 TEST_P(RmsNorm, AddInPlace) {
-  const Matrix x = random_matrix(37, 61, dtype(), 1), delta = random_matrix(37, 61, dtype(), 2);
-  Matrix sum(37, 61);
-  for (std::size_t i = 0; i < sum.values.size(); ++i) sum.values[i] = rounded(x.values[i] + delta.values[i], dtype());
-  const DeviceData x_data = matrix(x, 1), delta_data = matrix(delta, 2), out = matrix(x, 3);
-  ops::add(stream(), {x_data, delta_data, out});
-  EXPECT_EQ(out.download().values, sum.values);
-  ops::add(stream(), {x_data, delta_data, x_data});
-  EXPECT_EQ(x_data.download().values, sum.values);
+  for (const std::int64_t gap : kGapUnits) {
+    const std::int64_t hidden = gap == 1 ? 61 : 64;
+    const Matrix x = random_matrix(37, hidden, dtype(), 1), delta = random_matrix(37, hidden, dtype(), 2);
+    Matrix sum(37, hidden);
+    for (std::size_t i = 0; i < sum.values.size(); ++i) {
+      sum.values[i] = rounded(x.values[i] + delta.values[i], dtype());
+    }
+    const DeviceData x_data = matrix(x, gap), delta_data = matrix(delta, 2 * gap), out = matrix(x, 3 * gap);
+    ops::add(stream(), {x_data, delta_data, out});
+    EXPECT_EQ(out.download().values, sum.values);
+    ops::add(stream(), {x_data, delta_data, x_data});
+    EXPECT_EQ(x_data.download().values, sum.values);
+  }
 }
 
 }  // namespace

@@ -12,7 +12,11 @@ struct Shape {
   std::int64_t tokens, heads, kv_heads;
   int head_dim;
 };
-constexpr Shape kShapes[] = {{1, 1, 1, 2}, {9, 3, 1, 6}, {71, 4, 2, 64}, {5, 2, 2, 40}};
+constexpr Shape kShapes[] = {{1, 1, 1, 2},  {9, 3, 1, 6},   {71, 4, 2, 64},  {5, 2, 2, 40},
+                             {7, 3, 1, 96}, {5, 1, 1, 256}, {301, 5, 1, 128}};
+
+/// Small heads have rows that begin anywhere, the others where accesses of 16 bytes are possible.
+std::int64_t gap_unit(const Shape& shape) { return kGapUnits[shape.head_dim > 40 ? 1 : 0]; }
 
 struct Angles {
   Matrix cos, sin;
@@ -125,7 +129,9 @@ TEST_P(Rope, ForwardWithAndWithoutNorm) {
         k_weight = vector(in.k_weight),
         rstd(stream(), DType::kF32, filled(shape.tokens, shape.heads + shape.kv_heads, 0.0));
     for (const bool norm : {false, true}) {
-      const DeviceData q = matrix(in.q, 3), k = matrix(in.k, 1), q_out = matrix(in.q, 2), k_out = matrix(in.k, 4);
+      const std::int64_t gap = gap_unit(shape);
+      const DeviceData q = matrix(in.q, 3 * gap), k = matrix(in.k, gap), q_out = matrix(in.q, 2 * gap),
+                       k_out = matrix(in.k, 4 * gap);
       ops::RopeForward args = {q,   k,   shape.head_dim, {},    {}, static_cast<float>(kEps), positions,
                                cos, sin, q_out,          k_out, {}};
       if (norm) {
@@ -183,14 +189,15 @@ TEST_P(Rope, ReferenceGradientsAreFiniteDifferences) {
 TEST_P(Rope, BackwardWithAndWithoutNorm) {
   for (const Shape& shape : kShapes) {
     const Inputs in = inputs_of(shape, dtype());
+    const std::int64_t gap = gap_unit(shape);
     const Matrix dq_out = random_matrix(in.q.rows, in.q.columns, dtype(), 7),
                  dk_out = random_matrix(in.k.rows, in.k.columns, dtype(), 8);
     const DeviceData cos(stream(), DType::kF32, in.angles.cos), sin(stream(), DType::kF32, in.angles.sin),
         positions = DeviceData::integers(stream(), in.angles.positions), q_weight = vector(in.q_weight),
-        k_weight = vector(in.k_weight), q = matrix(in.q, 2), k = matrix(in.k, 3);
+        k_weight = vector(in.k_weight), q = matrix(in.q, 2 * gap), k = matrix(in.k, 3 * gap);
     for (const bool norm : {false, true}) {
       const DeviceData rstd(stream(), DType::kF32, filled(shape.tokens, shape.heads + shape.kv_heads, 0.0)),
-          q_out = matrix(in.q), k_out = matrix(in.k), dq = matrix(dq_out, 1), dk = matrix(dk_out, 5),
+          q_out = matrix(in.q), k_out = matrix(in.k), dq = matrix(dq_out, gap), dk = matrix(dk_out, 5 * gap),
           d_q_weight = DeviceData::vector(stream(), DType::kF32, filled(1, shape.head_dim, 0.5)),
           d_k_weight = DeviceData::vector(stream(), DType::kBF16, filled(1, shape.head_dim, 0.5));
       ops::RopeBackward args = {.d_q_out = dq,
