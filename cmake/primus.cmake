@@ -46,6 +46,7 @@ function(primus_test name)
   target_compile_definitions(test_${name} PRIVATE PRIMUS_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data"
                                                   PRIMUS_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   PRIMUS_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR})  # tests/devices.h
   foreach(used ${TEST_USES})
     target_link_libraries(test_${name} PRIVATE primus_${used})
   endforeach()

@@ -9,7 +9,7 @@
 namespace primus::checkpoint {
 namespace {
 
-constexpr std::int64_t kBlockBytes = 8 << 20;
+constexpr std::int64_t kBlockBytes = kStageBytes;
 
 /// Blocks of a tensor: ranges of rows of a matrix, of elements of a vector.
 struct Blocks {
@@ -43,6 +43,14 @@ Transfer::~Transfer() {
   }
 }
 
+std::byte* Transfer::host_memory(std::size_t bytes) {
+  // while the device reads one block out of the stream's memory, the next is converted into it
+  std::byte* staged = bytes <= kStageBytes ? stream_.stage(bytes) : nullptr;
+  if (staged != nullptr) return staged;
+  grow(host_, bytes);
+  return host_.data();
+}
+
 std::byte* Transfer::scratch(const Tensor& block) {
   if (device_scratch_bytes_ < block.bytes()) {
     const Backend& backend = stream_.backend();
@@ -71,19 +79,19 @@ bool Transfer::write(const Tensor& target, std::span<const std::byte> elements, 
       fits &= convert_elements(from, dtype, static_cast<std::byte*>(block.data()), block.dtype(), block.numel());
       continue;
     }
-    grow(host_, block.bytes());
-    fits &= convert_elements(from, dtype, host_.data(), block.dtype(), block.numel());
+    std::byte* host = host_memory(block.bytes());
+    fits &= convert_elements(from, dtype, host, block.dtype(), block.numel());
     if (block.is_contiguous()) {
-      stream_.copy_to_device(block, host_.data());
+      stream_.copy_to_device(block, host);
     } else if (is_host(target)) {
       const std::size_t row_bytes = static_cast<std::size_t>(block.columns()) * size_of(block.dtype());
       for (std::int64_t row = 0; row < block.rows(); ++row) {
-        stream_.copy_to_device(block.slice(row, row + 1), host_.data() + static_cast<std::size_t>(row) * row_bytes);
+        stream_.copy_to_device(block.slice(row, row + 1), host + static_cast<std::size_t>(row) * row_bytes);
       }
     } else {
       const Tensor packed(scratch(block), block.dtype(), block.device(), block.rows(), block.columns(),
                           block.columns());
-      stream_.copy_to_device(packed, host_.data());
+      stream_.copy_to_device(packed, host);
       ops::convert(stream_, {.in = packed, .out = block});
     }
   }

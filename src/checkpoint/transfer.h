@@ -36,6 +36,7 @@ class Transfer {
   Stream& stream() { return stream_; }
 
  private:
+  std::byte* host_memory(std::size_t bytes);
   std::byte* scratch(const Tensor& block);
 
   Stream& stream_;

@@ -29,7 +29,9 @@ void print_text(const config::RunConfig& config, const train::BenchmarkResult& r
   fmt::print("throughput          {:.1f} tokens/s, {:.4f} TFLOP/s\n", result.tokens_per_second, result.model_tflops);
   fmt::print("of the ceiling      {:.3f} (a large GEMM reaches {:.4f} TFLOP/s here)\n", result.fraction_of_ceiling,
              result.ceiling_tflops);
-  fmt::print("memory              {}\n", result.plan.summary());
+  fmt::print("of the floor        {:.3f}\n", result.fraction_of_floor);
+  fmt::print("memory              {}; {} taken from the device\n", result.plan.summary(),
+             train::format_bytes(result.taken_bytes));
   fmt::print(
       "where the time goes GEMM {:.1f} %, attention {:.1f} %, elementwise {:.1f} %, optimizer {:.1f} %, idle {:.1f} "
       "%\n",
@@ -50,6 +52,8 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
   line["model_tflops"] = result.model_tflops;
   line["ceiling_tflops"] = result.ceiling_tflops;
   line["fraction_of_ceiling"] = result.fraction_of_ceiling;
+  line["fraction_of_floor"] = result.fraction_of_floor;
+  line["taken_gib"] = static_cast<double>(result.taken_bytes) / 0x1p30;
   line["planned_gib"] = static_cast<double>(result.plan.total) / 0x1p30;
   line["loss"] = result.loss;
   line["ms"] = {{"whole", result.watched_seconds * 1e3},

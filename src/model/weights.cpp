@@ -361,24 +361,43 @@ void initialize_adapters(Stream& stream, ParameterRegistry& registry, std::uint6
 }
 
 void initialize_random(Stream& stream, ParameterRegistry& registry, std::uint64_t seed) {
-  // one block of normal numbers, read from a place that moves on by a prime: random enough for timing, and quick
-  constexpr std::size_t kBlock = (1 << 20) + 7;
+  // one block of normal numbers, of which every few rows take another part: random enough for timing, and quick
+  constexpr std::int64_t kBlock = std::int64_t{1} << 22;
+  constexpr std::int64_t kStep = 7928;  // from part to part
   const Philox random{.seed = seed, .stream = 0x5EED};
-  std::vector<float> block(kBlock);
-  for (std::size_t i = 0; i < kBlock; ++i) block[i] = 0.02F * random.normal(i);
-  std::vector<float> values;
-  std::size_t place = 0;
+  std::vector<float> numbers(kBlock);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = 0.02F * random.normal(i);
+  Arena arena = Arena::allocate(stream.device(), numbers.size() * sizeof(float));
+  const Tensor block = arena.vector(MemoryKind::kWorkspace, "random numbers", DType::kF32, kBlock);
+  stream.copy_to_device(block, numbers.data());
+
+  std::int64_t place = 0;
+  const auto fill_rows = [&](const Tensor& target, std::int64_t count) {
+    for (std::int64_t begin = 0; begin < target.rows(); begin += count) {
+      const Tensor rows = target.slice(begin, std::min(begin + count, target.rows()));
+      const std::int64_t size = rows.numel();
+      ops::convert(stream,
+                   {.in = block.slice(place, place + size).as_matrix(rows.rows(), rows.columns()), .out = rows});
+      place = (place + kStep) % (kBlock / 2);
+    }
+  };
   for (const Parameter& parameter : registry.all()) {
     if (ends_with(parameter.name, ".lora_A.weight") || ends_with(parameter.name, ".lora_B.weight")) continue;
-    values.resize(static_cast<std::size_t>(parameter.numel()));
     if (parameter.rank == 1) {
-      std::fill(values.begin(), values.end(), ends_with(parameter.name, ".bias") ? 0.0F : 1.0F);
-    } else {
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] = block[(place + i) % kBlock];
-      place = (place + values.size() + 7919) % kBlock;
+      const float value = ends_with(parameter.name, ".bias") ? 0.0F : 1.0F;
+      fill(stream, parameter, std::vector<float>(static_cast<std::size_t>(parameter.numel()), value));
+      continue;
     }
-    fill(stream, parameter, values);
+    const std::int64_t count = kBlock / 2 / parameter.columns;
+    PRIMUS_CHECK(count > 0, parameter.name, parameter.columns);
+    const std::int64_t begun = place;
+    fill_rows(parameter.weight, count);
+    if (parameter.master && parameter.master.data() != parameter.weight.data()) {
+      place = begun;  // the same numbers
+      fill_rows(parameter.master, count);
+    }
   }
+  stream.synchronize();
 }
 
 void publish_adapters(Stream& stream, const ParameterRegistry& registry) {

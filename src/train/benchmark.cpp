@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "tensor/backend.h"
 #include "train/evaluate.h"
 #include "train/flops.h"
 #include "train/optimizer.h"
@@ -48,32 +49,66 @@ data::MicroBatch random_batch(const config::RunConfig& config, const model::Mode
   return batch;
 }
 
-/// The rate of a product that a device likes best: 2048 x 4096 x 4096, random numbers, the fastest of several.
-double measure_ceiling(Stream& stream, DType dtype) {
-  constexpr std::int64_t kM = 2048;
-  constexpr std::int64_t kN = 4096;
-  constexpr std::int64_t kK = 4096;
-  std::vector<float> numbers(kN * kK);
+/// The rate of a product that a device likes best, of random numbers, the fastest of several.
+double measure_ceiling(Device device, DType dtype) {
+  const bool on_cpu = device.type == DeviceType::kCpu;
+  const std::int64_t m = on_cpu ? 2048 : 8192, n = on_cpu ? 4096 : 8192, k = on_cpu ? 4096 : 8192;
+  constexpr std::int64_t kRows = 512;  // random ones, repeated
+  std::vector<float> numbers(static_cast<std::size_t>(kRows * k));
   const Philox random{.seed = 1};
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = random.uniform(i) - 0.5F;
-  Arena arena = Arena::allocate(stream.device(), (kM * kK + kN * kK + kM * kN + kN * kK) * 4 + 4096);
-  const Tensor host = arena.matrix(MemoryKind::kWorkspace, "numbers", DType::kF32, kN, kK);
-  const Tensor x = arena.matrix(MemoryKind::kWorkspace, "x", dtype, kM, kK);
-  const Tensor weight = arena.matrix(MemoryKind::kWorkspace, "weight", dtype, kN, kK);
-  const Tensor y = arena.matrix(MemoryKind::kWorkspace, "y", dtype, kM, kN);
-  stream.copy_to_device(host, numbers.data());
-  ops::convert(stream, {.in = host.slice(0, kM), .out = x});
-  ops::convert(stream, {.in = host, .out = weight});
+  const auto bytes = static_cast<std::size_t>(kRows * k * 4 + (m * k + n * k + m * n) * 4);
+  Arena arena = Arena::allocate(device, bytes + 4096);
+  Stream stream(device);
+  const Tensor block = arena.matrix(MemoryKind::kWorkspace, "numbers", DType::kF32, kRows, k);
+  const Tensor x = arena.matrix(MemoryKind::kWorkspace, "x", dtype, m, k);
+  const Tensor weight = arena.matrix(MemoryKind::kWorkspace, "weight", dtype, n, k);
+  const Tensor y = arena.matrix(MemoryKind::kWorkspace, "y", dtype, m, n);
+  stream.copy_to_device(block, numbers.data());
+  for (const Tensor& target : {x, weight}) {
+    for (std::int64_t row = 0; row < target.rows(); row += kRows) {
+      ops::convert(stream, {.in = block, .out = target.slice(row, row + kRows)});
+    }
+  }
   double best = 1e30;
   const double begin = now();
   for (int i = 0; i < 12 && (i < 3 || now() - begin < 5.0); ++i) {
-    stream.synchronize();
-    const double from = now();
+    Event from(device), to(device);
+    from.record(stream);
     ops::linear_forward(stream, {.x = x, .weight = weight, .y = y});
-    stream.synchronize();
-    best = std::min(best, now() - from);
+    to.record(stream);
+    best = std::min(best, from.seconds_until(to));
   }
-  return 2.0 * kM * kN * kK / best;
+  return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / best;
+}
+
+/// Operations a second that the parts of a step reach at best.
+struct Rates {
+  double matrix = 0.0, attention_forward = 0.0, attention_backward = 0.0;
+};
+
+/// Measured with the vendor's libraries where we know the device; elsewhere the ceiling stands
+/// for all.
+Rates rates_of(Device device, DType dtype, double ceiling) {
+  const bool is_half = dtype == DType::kBF16 || dtype == DType::kF16;
+  if (is_half && backend(device.type).describe(device.index).find("H100") != std::string::npos) {
+    return {.matrix = 760e12, .attention_forward = 640e12, .attention_backward = 515e12};
+  }
+  return {.matrix = ceiling, .attention_forward = ceiling, .attention_backward = ceiling};
+}
+
+/// Seconds of a step at these rates. Recomputing a layer costs its forward pass once more.
+double floor_seconds(const model::ModelConfig& model, const Work& work, const model::DecoderOptions& options,
+                     const Rates& rates) {
+  std::int64_t recomputed = 0;
+  for (const model::RecomputeSpan& span : options.recompute.spans) recomputed += span.end - span.begin;
+  const double again = static_cast<double>(recomputed) / static_cast<double>(model.num_hidden_layers);
+  Work body = work;
+  body.trained_tokens = 0;
+  const double body_forward = matrix_flops(model, body, false) / 2.0;  // the other half is the input gradients'
+  return (matrix_flops(model, work, options.train_base) + again * body_forward) / rates.matrix +
+         (1.0 + again) * attention_forward_flops(model, work) / rates.attention_forward +
+         attention_backward_flops(model, work) / rates.attention_backward;
 }
 
 }  // namespace
@@ -84,37 +119,54 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
   BenchmarkResult result;
   result.plan = plan_memory(model, options, device);
   require_fit(result.plan, device);
+  const double ceiling = measure_ceiling(device, options.compute_dtype);
+  const std::size_t free_before = backend(device.type).memory_free(device.index);
   Arena arena = Arena::allocate(device, result.plan.total);
   DeviceMemory memory(model, options, arena);
   Stream stream(device);
-  memory.decoder.initialize(stream);
+  memory.initialize(stream);
   model::initialize_random(stream, memory.decoder.parameters(), config.seed);
   if (options.lora) model::initialize_adapters(stream, memory.decoder.parameters(), config.seed);
   initialize_state(stream, config, memory.state);
 
   const data::MicroBatch host = random_batch(config, model);
   const auto scale = static_cast<float>(1.0 / static_cast<double>(host.trained_rows.size()));
-  const auto step = [&](std::uint64_t number) {
+  const auto step = [&](int number) {
     ops::begin_step(stream, memory.state);
-    const model::Pass pass{.stream = stream, .training = true, .seed = config.seed, .micro_batch = number};
+    const model::Pass pass{
+        .stream = stream, .training = true, .seed = config.seed, .micro_batch = static_cast<std::uint64_t>(number)};
     memory.decoder.forward_backward(pass, upload(stream, memory, host), scale, memory.state);
     update(stream, config, config.finetune_lr, memory.decoder, memory.state);
-    stream.synchronize();
   };
+  // as in training, the host puts a step on the stream while the one before it runs
+  const int steps = settings.warmup + settings.steps;
+  std::vector<Event> ends;
+  for (int i = 0; i <= steps; ++i) ends.emplace_back(device);
+  ends.front().record(stream);
   std::vector<double> times;
-  for (int i = 0; i < settings.warmup + settings.steps; ++i) {
-    const double from = now();
-    step(static_cast<std::uint64_t>(i));
-    if (i >= settings.warmup) times.push_back(now() - from);
+  const auto settle = [&](int number) {
+    const auto end = static_cast<std::size_t>(number) + 1;
+    const double seconds = ends[end - 1].seconds_until(ends[end]);
+    if (number >= settings.warmup) times.push_back(seconds);
+  };
+  for (int i = 0; i < steps; ++i) {
+    step(i);
+    ends[static_cast<std::size_t>(i) + 1].record(stream);
+    if (i > 0) settle(i - 1);
   }
+  settle(steps - 1);
   ops::StepState state{};
   stream.copy_to_host(&state, memory.state);
   result.loss = state.loss_sum / static_cast<double>(host.trained_rows.size());
+  const std::size_t free_after = backend(device.type).memory_free(device.index);
+  result.taken_bytes = free_before > free_after ? free_before - free_after : 0;
   {
     Profile profile(stream);
-    const double from = now();
-    step(static_cast<std::uint64_t>(settings.warmup) + static_cast<std::uint64_t>(settings.steps));
-    result.watched_seconds = now() - from;
+    Event begin(device), end(device);
+    begin.record(stream);
+    step(steps);
+    end.record(stream);
+    result.watched_seconds = begin.seconds_until(end);
     const std::vector<Profile::Span> spans = profile.spans();
     const auto seconds = seconds_by_kind(spans);
     result.gemm_seconds = seconds[static_cast<std::size_t>(WorkKind::kGemm)];
@@ -133,10 +185,11 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
       .tokens = host.real_tokens,
       .trained_tokens = static_cast<std::int64_t>(host.trained_rows.size()),
       .squared_lengths = static_cast<double>(config.micro_batch_size) * config.seq_length * config.seq_length};
-  const double flops = model_flops(model, work, options.train_base);
-  result.model_tflops = flops / result.step_seconds * 1e-12;
-  result.ceiling_tflops = measure_ceiling(stream, options.compute_dtype) * 1e-12;
+  result.model_tflops = model_flops(model, work, options.train_base) / result.step_seconds * 1e-12;
+  result.ceiling_tflops = ceiling * 1e-12;
   result.fraction_of_ceiling = result.model_tflops / result.ceiling_tflops;
+  result.fraction_of_floor =
+      floor_seconds(model, work, options, rates_of(device, options.compute_dtype, ceiling)) / result.step_seconds;
   return result;
 }
 

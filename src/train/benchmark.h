@@ -24,7 +24,11 @@ struct BenchmarkResult {
   double model_tflops = 0.0;       // 1e12 operations a second that the mathematics needs
   double ceiling_tflops = 0.0;     // of a large matrix product in the same type on this device, measured now
   double fraction_of_ceiling = 0.0;
+  /// The time that the step would take if matrix products and attention ran at the best rates of this device and all
+  /// else took none, by the time it took.
+  double fraction_of_floor = 0.0;
   MemoryPlan plan;
+  std::size_t taken_bytes = 0;  // what the run took from the device: the plan, and code of libraries loaded meanwhile
   double loss = 0.0;
   /// Seconds of one watched step by kind of work, and the whole step.
   double gemm_seconds = 0.0, attention_seconds = 0.0, elementwise_seconds = 0.0, optimizer_seconds = 0.0;

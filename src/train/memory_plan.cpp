@@ -18,8 +18,15 @@ std::string format_bytes(std::size_t bytes) {
 DeviceMemory::DeviceMemory(const model::ModelConfig& config, const model::DecoderOptions& options, Arena& arena)
     : decoder(config, options, arena),
       batch(arena, options.max_tokens),
+      workspace(arena.vector(MemoryKind::kWorkspace, "operations' workspace", DType::kU8,
+                             static_cast<std::int64_t>(workspace_bytes(arena.device())))),
       state(arena.vector(MemoryKind::kOptimizer, "step state", DType::kU8, sizeof(ops::StepState))),
       state_read(arena.matrix(MemoryKind::kOptimizer, "step state, read back", DType::kU8, 2, sizeof(ops::StepState))) {
+}
+
+void DeviceMemory::initialize(Stream& stream) {
+  if (workspace.bytes() > 0) stream.lend_workspace(workspace);
+  decoder.initialize(stream);
 }
 
 std::string MemoryPlan::summary() const {

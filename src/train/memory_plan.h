@@ -15,8 +15,13 @@ namespace primus::train {
 struct DeviceMemory {
   DeviceMemory(const model::ModelConfig& config, const model::DecoderOptions& options, Arena& arena);
 
+  /// Uploads what never changes and clears what loading does not write, and gives the stream its workspace. Once, on
+  /// real memory, before weights are loaded.
+  void initialize(Stream& stream);
+
   model::Decoder decoder;
   model::BatchBuffers batch;
+  Tensor workspace;   // what the operations on the stream share; empty where they need none
   Tensor state;       // ops::StepState
   Tensor state_read;  // two copies of it, on their way to the host
 };

@@ -52,7 +52,8 @@ OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : strea
                                 .train = false,
                                 .train_base = false,
                                 .max_tokens = open.max_tokens,
-                                .max_positions = open.max_positions};
+                                .max_positions = open.max_positions,
+                                .logits_bytes = logits_bytes(open.device)};
   if (!source.adapter.empty()) options.lora = lora_of(source.adapter);
   if (source.state) {
     const SavedRun run = saved_run(*source.state);
@@ -74,7 +75,7 @@ OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : strea
   arena_.emplace(Arena::allocate(open.device, measured.peak()));
   build(*arena_);
 
-  memory_->decoder.initialize(stream_);
+  memory_->initialize(stream_);
   model::ParameterRegistry& registry = memory_->decoder.parameters();
   if (!options.train_base) checkpoint::load_weights(source.base, registry, stream_);
   if (!source.adapter.empty()) checkpoint::load_adapter(source.adapter, registry, stream_);

@@ -107,6 +107,11 @@ std::vector<std::string> target_modules(const config::RunConfig& config) {
   return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
 }
 
+std::int64_t logits_bytes(Device device) {
+  constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+  return device.type == DeviceType::kCpu ? 64 * kMiB : 1280 * kMiB;
+}
+
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model,
                                        Device device) {
   model::DecoderOptions options;
@@ -126,6 +131,7 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.max_tokens = max_tokens(config);
   options.max_positions = std::max<std::int64_t>(config.seq_length, data::kTokenMultiple);
   options.recompute = recompute_policy(config, model.num_hidden_layers);
+  options.logits_bytes = logits_bytes(device);
   options.seed = config.seed;
   return options;
 }

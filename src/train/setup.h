@@ -32,6 +32,9 @@ model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::in
 std::vector<std::string> target_modules(const config::RunConfig& config);
 
 /// How the model of a training run is built: method, types, sizes.
+/// How much memory the loss head's logits may take at a time: a GPU needs more rows at once to be busy.
+std::int64_t logits_bytes(Device device);
+
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model, Device device);
 
 /// Tokens that a micro-batch may hold: micro_batch_size · seq_length, with filler.

@@ -47,16 +47,16 @@ struct Trainer::Pending {
   std::int64_t iteration = 0;  // from 1
   double learning_rate = 0.0;
   Work work;
-  Tensor state;  // the copy that the step leaves
-  Event begin;
-  Event end;
+  Tensor state;                        // the copy that the step leaves
+  const StepEvents* events = nullptr;  // its beginning and end on the device
 };
 
 Trainer::Trainer(TrainingJob job)
     : job_(std::move(job)),
       plan_(job_.training, plan_settings(job_.config)),
       stream_(job_.device),
-      readback_(job_.device) {
+      readback_(job_.device),
+      events_{StepEvents(job_.device), StepEvents(job_.device)} {
   const config::RunConfig& config = job_.config;
   if (job_.validation && config.eval_iters > 0) {
     eval_plan_.emplace(*job_.validation, data::EvalPlanSettings{.eval_iters = config.eval_iters,
@@ -77,7 +77,7 @@ Trainer::~Trainer() = default;
 
 void Trainer::load() {
   model::Decoder& decoder = memory_->decoder;
-  decoder.initialize(stream_);
+  memory_->initialize(stream_);
   checkpoint::load_weights(job_.checkpoint, decoder.parameters(), stream_);
   if (trains_adapters(job_.config)) {
     base_fingerprint_ = checkpoint::fingerprint(checkpoint::ModelFiles(job_.checkpoint));
@@ -119,12 +119,12 @@ Work Trainer::work_of(const data::MicroBatch& batch) const {
 
 Trainer::Pending Trainer::enqueue_step() {
   const config::RunConfig& config = job_.config;
+  StepEvents& events = events_.at(static_cast<std::size_t>(iteration_ % 2));
   Pending pending{.iteration = iteration_ + 1,
                   .learning_rate = learning_rate(config, iteration_),
                   .state = memory_->state_read.slice(iteration_ % 2, iteration_ % 2 + 1),
-                  .begin = Event(job_.device),
-                  .end = Event(job_.device)};
-  pending.begin.record(stream_);
+                  .events = &events};
+  events.begin.record(stream_);
   ops::begin_step(stream_, memory_->state);
   const auto scale = static_cast<float>(1.0 / static_cast<double>(plan_.trained_tokens(iteration_)));
   for (std::int64_t i = 0; i < plan_.micro_batches(); ++i) {
@@ -141,14 +141,14 @@ Trainer::Pending Trainer::enqueue_step() {
   }
   update(stream_, config, pending.learning_rate, memory_->decoder, memory_->state);
   stream_.copy(pending.state, memory_->state.as_matrix(1, memory_->state.columns()));
-  pending.end.record(stream_);
+  events.end.record(stream_);
   ++iteration_;
   return pending;
 }
 
 void Trainer::report(const Pending& pending, const TrainingListener& listener) {
   // only this step is waited for: the next one is on its way already
-  const double seconds = pending.begin.seconds_until(pending.end);
+  const double seconds = pending.events->begin.seconds_until(pending.events->end);
   ops::StepState state{};
   readback_.copy_to_host(&state, pending.state);
   const bool trains_base = !trains_adapters(job_.config);
@@ -213,6 +213,14 @@ void Trainer::save() {
 }
 
 bool Trainer::run(const TrainingListener& listener, const std::function<bool()>& interrupted) {
+  try {
+    return run_steps(listener, interrupted);
+  } catch (const DeviceError& error) {
+    throw DeviceError(fmt::format("in or before iteration {}: {}", iteration_ + 1, error.what()));
+  }
+}
+
+bool Trainer::run_steps(const TrainingListener& listener, const std::function<bool()>& interrupted) {
   const config::RunConfig& config = job_.config;
   const bool on_host = job_.device.type == DeviceType::kCpu;
   std::optional<Pending> pending;

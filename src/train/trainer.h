@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -61,8 +62,14 @@ class Trainer {
 
  private:
   struct Pending;
+  struct StepEvents {
+    explicit StepEvents(Device device) : begin(device), end(device) {}
+    Event begin;
+    Event end;
+  };
 
   void load();
+  bool run_steps(const TrainingListener& listener, const std::function<bool()>& interrupted);
   Pending enqueue_step();
   void report(const Pending& pending, const TrainingListener& listener);
   void evaluate_now(const TrainingListener& listener);
@@ -76,6 +83,7 @@ class Trainer {
   std::optional<Arena> arena_;
   Stream stream_;
   Stream readback_;
+  std::array<StepEvents, 2> events_;  // of the step that runs and of the one behind it
   std::unique_ptr<DeviceMemory> memory_;
   data::MicroBatch host_batch_;
   std::string base_fingerprint_;

@@ -6,33 +6,17 @@
 #include <limits>
 #include <utility>
 
-#include "base/error.h"
 #include "ops/cpu_backend.h"
-#include "tensor/backend.h"
 #include "tensor/float16.h"
+#include "tests/devices.h"
 
 namespace primus::test {
-
-namespace {
-
-/// Whether the device's library is here and finds a device.
-bool has(DeviceType type) {
-  try {
-    return backend(type).device_count() > 0;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-}  // namespace
 
 std::vector<TestDevice> devices() {
   ops::use_cpu_backend();
   std::vector<TestDevice> found;
   for (const std::string& level : ops::cpu::levels()) found.push_back({Device{DeviceType::kCpu, 0}, level});
-  for (const DeviceType type : {DeviceType::kCuda, DeviceType::kHip}) {
-    if (has(type)) found.push_back({Device{type, 0}, ""});
-  }
+  for (const Device& gpu : gpus()) found.push_back({gpu, ""});
   return found;
 }
 

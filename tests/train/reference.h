@@ -1,23 +1,28 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "checkpoint/transfer.h"
 #include "config/run_config.h"
 #include "data/token_set.h"
 #include "model/config.h"
-#include "ops/cpu_backend.h"
+#include "tests/devices.h"
 #include "train/trainer.h"
 
 /// The tiny models of tests/data/reference and the runs that transformers and PEFT made of them (float32).
 namespace primus::train::reference {
 
+/// In the source tree, or where $PRIMUS_TEST_DATA says (on a host that has only the test programs).
 inline std::filesystem::path folder(const std::string& model) {
-  return std::filesystem::path(PRIMUS_TEST_DATA) / "reference" / model;
+  const char* elsewhere = std::getenv("PRIMUS_TEST_DATA");
+  return std::filesystem::path(elsewhere != nullptr ? elsewhere : PRIMUS_TEST_DATA) / "reference" / model;
 }
 
 inline nlohmann::json read_json(const std::filesystem::path& path) {
@@ -40,7 +45,7 @@ inline data::TokenSet rows(const std::string& model) {
 }
 
 /// The settings of the reference runs.
-inline config::RunConfig run_config(const std::string& model, const nlohmann::json& run, bool lora) {
+inline config::RunConfig run_config(const std::string& model, const nlohmann::json& run, bool lora, Device device) {
   const auto& hyper = run.at("hyper");
   config::RunConfig config;
   config.hf_path = (folder(model) / "hf").string();
@@ -51,7 +56,9 @@ inline config::RunConfig run_config(const std::string& model, const nlohmann::js
     config.peft_adapter = (folder(model) / "lora_init").string();
   }
   config.precision_config = config::Precision::kFp32;
-  config.device = config::DeviceChoice::kCpu;
+  config.device = device.type == DeviceType::kCpu    ? config::DeviceChoice::kCpu
+                  : device.type == DeviceType::kCuda ? config::DeviceChoice::kCuda
+                                                     : config::DeviceChoice::kHip;
   config.train_iters = hyper.at("train_iters");
   config.global_batch_size = hyper.at("global_batch_size");
   config.micro_batch_size = 1;
@@ -71,22 +78,23 @@ inline config::RunConfig run_config(const std::string& model, const nlohmann::js
   return config;
 }
 
-inline TrainingJob job(const std::string& model, const config::RunConfig& config) {
+inline TrainingJob job(const std::string& model, const config::RunConfig& config, Device device) {
   return {.config = config,
           .model = model::load_model_config(config.hf_path),
           .checkpoint = config.hf_path,
-          .device = {DeviceType::kCpu, 0},
+          .device = device,
           .training = rows(model),
           .validation = {}};
 }
 
-/// All values of a parameter, as f32.
-inline std::vector<float> values(const Tensor& tensor) {
+/// All values of a tensor, as f32.
+inline std::vector<float> values(Stream& stream, const Tensor& tensor) {
   std::vector<float> result;
-  const auto* data = tensor.as<float>();
-  for (std::int64_t row = 0; row < tensor.rows(); ++row) {
-    result.insert(result.end(), data + row * tensor.row_stride(), data + row * tensor.row_stride() + tensor.columns());
-  }
+  checkpoint::Transfer(stream).read(tensor, DType::kF32, [&](std::span<const std::byte> bytes) {
+    const std::size_t count = result.size();
+    result.resize(count + bytes.size() / sizeof(float));
+    std::memcpy(result.data() + count, bytes.data(), bytes.size());
+  });
   return result;
 }
 

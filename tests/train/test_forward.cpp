@@ -32,21 +32,29 @@ double relative_difference(const std::vector<float>& found, const std::vector<fl
   return difference / largest;
 }
 
-class Forward : public testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override { ops::use_cpu_backend(); }
+struct Case {
+  std::string model;
+  Device device;
+};
 
-  std::string workspace() const { return testing::TempDir() + "primus_forward_" + GetParam(); }
+std::string name_of(const Case& value) {
+  const std::string on = value.device.type == DeviceType::kCpu ? "" : std::string("_") + name_of(value.device.type);
+  return value.model + on;
+}
+
+class Forward : public testing::TestWithParam<Case> {
+ protected:
+  std::string workspace() const { return testing::TempDir() + "primus_forward_" + name_of(GetParam()); }
 };
 
 TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
-  const std::string name = GetParam();
+  const auto& [name, device] = GetParam();
   const checkpoint::SafetensorsFile expected(reference::folder(name) / "forward.safetensors");
   config::RunConfig config =
-      reference::run_config(name, reference::read_json(reference::folder(name) / "sft.json"), /*lora=*/false);
+      reference::run_config(name, reference::read_json(reference::folder(name) / "sft.json"), /*lora=*/false, device);
   config.workspace = workspace();
   config.micro_batch_size = 2;
-  Trainer trainer(reference::job(name, config));
+  Trainer trainer(reference::job(name, config, device));
   Stream& stream = trainer.stream();
   DeviceMemory& memory = trainer.memory();
 
@@ -63,11 +71,15 @@ TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
     std::vector<std::int32_t> rows;
     for (std::int32_t t = host.cu_seqlens[row]; t < host.cu_seqlens[row + 1]; ++t) rows.push_back(t);
     ASSERT_LE(static_cast<std::int64_t>(rows.size()), memory.decoder.max_logit_rows());
-    const Tensor index(rows.data(), DType::kI32, Device{}, static_cast<std::int64_t>(rows.size()));
+    Arena arena = Arena::allocate(device, rows.size() * sizeof(std::int32_t));
+    const Tensor index =
+        arena.vector(MemoryKind::kWorkspace, "rows", DType::kI32, static_cast<std::int64_t>(rows.size()));
+    stream.copy_to_device(index, rows.data());
     const Tensor found = memory.decoder.logits(pass, batch, index, model::attend_over(memory.decoder.config(), batch));
     ASSERT_EQ(found.columns(), vocab);
-    EXPECT_LT(relative_difference(reference::values(found), stored_values(expected, fmt::format("logits_{}", row))),
-              1e-5);
+    EXPECT_LT(
+        relative_difference(reference::values(stream, found), stored_values(expected, fmt::format("logits_{}", row))),
+        1e-5);
   }
 
   ops::begin_step(stream, memory.state);
@@ -84,15 +96,23 @@ TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
   for (const model::Parameter& parameter : memory.decoder.parameters().all()) {
     const auto gradient = stored_values(expected, "grad." + parameter.name);
     ASSERT_FALSE(gradient.empty()) << parameter.name;
-    EXPECT_LT(relative_difference(reference::values(parameter.gradient), gradient), 1e-4) << parameter.name;
+    EXPECT_LT(relative_difference(reference::values(stream, parameter.gradient), gradient), 1e-4) << parameter.name;
     ++compared;
   }
   EXPECT_EQ(compared, std::count_if(expected.tensors().begin(), expected.tensors().end(),
                                     [](const auto& tensor) { return tensor.name.rfind("grad.", 0) == 0; }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Forward, testing::Values("qwen3", "qwen3_tied", "llama31", "qwen2"),
-                         [](const auto& info) { return info.param; });
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const Device& device : test::all_devices()) {
+    for (const char* model : {"qwen3", "qwen3_tied", "llama31", "qwen2"}) all.push_back({model, device});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Forward, testing::ValuesIn(cases()),
+                         [](const auto& info) { return name_of(info.param); });
 
 }  // namespace
 }  // namespace primus::train

@@ -17,13 +17,14 @@ struct Case {
   bool lora;
   int micro_batch_size;
   Recompute recompute;
-  bool packed = false;
+  Device device;
 };
 
 std::string name_of(const Case& run) {
   static const char* const kNames[] = {"none", "uniform1", "uniform2", "block", "attention", "all_modules"};
-  return fmt::format("{}_{}_mbs{}_{}", run.model, run.lora ? "lora" : "sft", run.micro_batch_size,
-                     kNames[static_cast<int>(run.recompute)]);
+  const std::string on = run.device.type == DeviceType::kCpu ? "" : std::string("_") + name_of(run.device.type);
+  return fmt::format("{}_{}_mbs{}_{}{}", run.model, run.lora ? "lora" : "sft", run.micro_batch_size,
+                     kNames[static_cast<int>(run.recompute)], on);
 }
 
 void set_recompute(Recompute recompute, config::RunConfig& config) {
@@ -55,10 +56,7 @@ void set_recompute(Recompute recompute, config::RunConfig& config) {
 
 class Parity : public testing::TestWithParam<Case> {
  protected:
-  void SetUp() override {
-    ops::use_cpu_backend();
-    std::filesystem::remove_all(workspace());
-  }
+  void SetUp() override { std::filesystem::remove_all(workspace()); }
   void TearDown() override { std::filesystem::remove_all(workspace()); }
 
   std::string workspace() const { return testing::TempDir() + "primus_parity_" + name_of(GetParam()); }
@@ -68,12 +66,12 @@ TEST_P(Parity, LossesNormsAndFinalWeightsEqualTheReference) {
   const Case& run = GetParam();
   const std::filesystem::path folder = reference::folder(run.model);
   const auto expected = reference::read_json(folder / (run.lora ? "lora.json" : "sft.json"));
-  config::RunConfig config = reference::run_config(run.model, expected, run.lora);
+  config::RunConfig config = reference::run_config(run.model, expected, run.lora, run.device);
   config.workspace = workspace();
   config.micro_batch_size = run.micro_batch_size;
   set_recompute(run.recompute, config);
 
-  Trainer trainer(reference::job(run.model, config));
+  Trainer trainer(reference::job(run.model, config, run.device));
   std::vector<monitor::StepMetrics> steps;
   ASSERT_TRUE(trainer.run({.step = [&](const auto& step) { steps.push_back(step); }, .validation = {}}, {}));
 
@@ -97,7 +95,7 @@ TEST_P(Parity, LossesNormsAndFinalWeightsEqualTheReference) {
     ASSERT_NE(tensor, nullptr) << parameter.name;
     std::vector<float> final_values(static_cast<std::size_t>(tensor->numel()));
     std::memcpy(final_values.data(), tensor->data.data(), tensor->data.size());
-    const std::vector<float> found = reference::values(parameter.master);
+    const std::vector<float> found = reference::values(trainer.stream(), parameter.master);
     ASSERT_EQ(found.size(), final_values.size()) << parameter.name;
     // relative to the parameter's largest value: AdamW's first steps have the size of the learning rate whatever the
     // gradient, so a weight whose gradient is rounding noise may move by 2·lr either way
@@ -115,15 +113,17 @@ TEST_P(Parity, LossesNormsAndFinalWeightsEqualTheReference) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* model : {"qwen3", "qwen3_tied", "llama31", "qwen2"}) {
-    for (const bool lora : {false, true}) {
-      for (const int micro : {1, 2, 4}) {
-        all.push_back({model, lora, micro, Recompute::kNone});
-        all.push_back({model, lora, micro, Recompute::kFullUniform1});
-      }
-      for (const Recompute recompute : {Recompute::kFullUniform2, Recompute::kFullBlock, Recompute::kSelectiveAttention,
-                                        Recompute::kSelectiveAll}) {
-        all.push_back({model, lora, 2, recompute});
+  for (const Device& device : test::all_devices()) {
+    for (const char* model : {"qwen3", "qwen3_tied", "llama31", "qwen2"}) {
+      for (const bool lora : {false, true}) {
+        for (const int micro : {1, 2, 4}) {
+          all.push_back({model, lora, micro, Recompute::kNone, device});
+          all.push_back({model, lora, micro, Recompute::kFullUniform1, device});
+        }
+        for (const Recompute recompute : {Recompute::kFullUniform2, Recompute::kFullBlock,
+                                          Recompute::kSelectiveAttention, Recompute::kSelectiveAll}) {
+          all.push_back({model, lora, 2, recompute, device});
+        }
       }
     }
   }

@@ -125,10 +125,9 @@ const char* alignment_letter(int bytes) { return bytes >= 16 ? "" : bytes >= 8 ?
 }  // namespace
 
 std::string GemmShape::key() const {
-  return fmt::format("{}{}{}{}{}{}_m{}_n{}_k{}_{}{}_{}{}_{}{}", name_of(in), name_of(out), transpose_a ? "t" : "n",
-                     transpose_b ? "t" : "n", accumulate ? "+" : "", bias ? "b" : "", m, n, k, lda,
-                     alignment_letter(alignment_a), ldb, alignment_letter(alignment_b), ldd,
-                     alignment_letter(alignment_d));
+  return fmt::format("{}{}{}{}{}_m{}_n{}_k{}_{}{}_{}{}_{}{}", name_of(in), name_of(out), transpose_a ? "t" : "n",
+                     transpose_b ? "t" : "n", accumulate ? "+" : "", m, n, k, lda, alignment_letter(alignment_a), ldb,
+                     alignment_letter(alignment_b), ldd, alignment_letter(alignment_d));
 }
 
 std::size_t GemmShapeHash::operator()(const GemmShape& shape) const {
@@ -149,16 +148,11 @@ struct BlasLt::Plan {
         beta(shape.accumulate ? 1.0F : 0.0F) {
     description.set(CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     description.set(CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (shape.bias) {
-      description.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      description.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, blas_type(shape.in));
-    }
   }
 
   Description description;
   Layout a, b, d;
   float beta;
-  const void* bias = nullptr;  // what the description points to
   std::optional<cublasLtMatmulAlgo_t> algorithm;
 };
 
@@ -267,14 +261,8 @@ BlasLt::Plan& BlasLt::plan_of(const Stream& stream, const GemmShape& shape, cons
   std::unique_ptr<Plan>& plan = plans_[shape];
   if (plan == nullptr) {
     auto made = std::make_unique<Plan>(shape);
-    if (shape.bias) made->description.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
-    made->bias = operands.bias;
     choose(stream, *made, shape, operands);
     plan = std::move(made);
-  }
-  if (plan->bias != operands.bias) {
-    plan->description.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
-    plan->bias = operands.bias;
   }
   return *plan;
 }

@@ -5,19 +5,17 @@
 
 #include "ops/gpu/runtime.h"
 
-/// Matrix products as BLAS has them: column-major, D (m, n) = alpha · op(A) (m, k) · op(B) (k, n) + (accumulate ? D :
-/// 0)
-/// + bias (m) on every column. Sums are kept in f32.
+/// Matrix products as BLAS has them, column-major: D (m, n) = alpha · op(A) (m, k) · op(B) (k, n), or D += that.
+/// Sums are kept in f32.
 namespace primus::ops::gpu {
 
 /// All that the choice of an algorithm depends on.
 struct GemmShape {
-  DType in = DType::kF32;   // of A and B, and of the bias
+  DType in = DType::kF32;   // of A and B
   DType out = DType::kF32;  // of D
   bool transpose_a = false;
   bool transpose_b = false;
   bool accumulate = false;
-  bool bias = false;
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
@@ -43,7 +41,6 @@ struct GemmOperands {
   const void* a = nullptr;
   const void* b = nullptr;
   void* d = nullptr;
-  const void* bias = nullptr;
   float alpha = 1.0F;
 };
 

@@ -17,7 +17,7 @@ struct Strides {
 
 template <typename In, typename Out>
 __global__ void __launch_bounds__(kSide* kSide)
-    multiply(GemmShape shape, Strides strides, const In* a, const In* b, const In* bias, Out* d, float alpha) {
+    multiply(GemmShape shape, Strides strides, const In* a, const In* b, Out* d, float alpha) {
   __shared__ float a_tile[kDepth][kTile + 1];
   __shared__ float b_tile[kDepth][kTile + 1];
   const int thread = threadIdx.x, row = thread % kSide, column = thread / kSide;
@@ -51,7 +51,6 @@ __global__ void __launch_bounds__(kSide* kSide)
       if (m >= shape.m || n >= shape.n) continue;
       Out& target = d[n * shape.ldd + m];
       float value = alpha * sums[i][j];
-      if (bias != nullptr) value += to_float(bias[m]);
       if (shape.accumulate) value += to_float(target);
       target = from_float<Out>(value);
     }
@@ -73,9 +72,9 @@ void plain_gemm(const Stream& stream, const GemmShape& shape, const GemmOperands
     with_element_type(shape.out, [&](auto out) {
       using In = decltype(in);
       using Out = decltype(out);
-      multiply<In, Out><<<grid, kSide * kSide, 0, on>>>(
-          shape, strides, static_cast<const In*>(operands.a), static_cast<const In*>(operands.b),
-          static_cast<const In*>(operands.bias), static_cast<Out*>(operands.d), operands.alpha);
+      multiply<In, Out><<<grid, kSide * kSide, 0, on>>>(shape, strides, static_cast<const In*>(operands.a),
+                                                        static_cast<const In*>(operands.b),
+                                                        static_cast<Out*>(operands.d), operands.alpha);
     });
   });
   GPU_LAUNCH_CHECK(stream, "plain_gemm");
