@@ -55,7 +55,7 @@ void linear_backward_input(Stream& stream, const LinearBackwardInput& args) {
 }
 
 void linear_backward_weight(Stream& stream, const LinearBackwardWeight& args) {
-  multiply(stream, args.x, false, args.dy, true, args.d_weight, true, args.scale);
+  multiply(stream, args.x, false, args.dy, true, args.d_weight, args.accumulate, args.scale);
 }
 
 }  // namespace primus::ops::gpu
