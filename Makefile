@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-tests quickstart test test-fast lint format asan install clean
+.PHONY: help deps build build-tests build-cuda quickstart test test-fast gpu-test lint format asan install clean
 
 help: ## list these targets
 	@printf 'make TARGET [JOBS=%s] [PREFIX=%s]\n\n' '$(JOBS)' '$(PREFIX)'
@@ -21,6 +21,11 @@ build: deps ## set up and build build/release/bin/primus
 build-tests: build
 	cmake --build --preset release --parallel $(JOBS)
 
+build-cuda: deps ## set up and build the binary and its CUDA back end (build/cuda); needs no GPU
+	@scripts/install_cuda.sh
+	cmake --preset cuda
+	cmake --build --preset cuda --parallel $(JOBS) --target primus primus_cuda
+
 quickstart: ## set up, build, fine-tune the bundled tiny model and show it before and after
 	@scripts/quickstart.sh
 
@@ -29,6 +34,10 @@ test: build-tests ## set up, build and run every test
 
 test-fast: build-tests ## the tests that take a minute together
 	ctest --preset fast --parallel $(JOBS)
+
+gpu-test: deps ## build for CUDA and run the tests on this host's GPU, then under compute-sanitizer
+	@scripts/install_cuda.sh
+	@scripts/gpu_test.sh
 
 lint: ## check the format of all files, and clang-tidy over the changed ones (ALL=1: over all)
 	@scripts/install_deps.sh --dev

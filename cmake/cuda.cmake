@@ -1,7 +1,7 @@
 # Makes CUDA usable as a language of this project: nvcc, C++20, architectures, warnings.
 
 if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
-  find_program(CMAKE_CUDA_COMPILER nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+  find_program(CMAKE_CUDA_COMPILER nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin ${PROJECT_SOURCE_DIR}/build/deps/cuda/bin)
   if(NOT CMAKE_CUDA_COMPILER)
     message(FATAL_ERROR "PRIMUS_CUDA is ON but there is no nvcc: run scripts/install_cuda.sh, or name it with CUDACXX")
   endif()

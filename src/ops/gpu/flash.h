@@ -13,8 +13,8 @@
 /// memory, short documents fill their tiles, and the gradients of keys are summed over the group in registers.
 ///
 /// Which document and tile a block works on it finds itself in cu_seqlens; the host knows only how many there can be.
-/// Everything is deterministic: dq has a kernel of its own that computes the scores once more (7 products, not 5), and no
-/// sum depends on other documents or on the order of blocks.
+/// Everything is deterministic: dq has a kernel of its own that computes the scores once more (7 products, not 5), and
+/// no sum depends on other documents or on the order of blocks.
 namespace primus::ops::gpu {
 
 /// A matrix (T, heads · head_dim): its rows are `stride` elements apart.

@@ -59,8 +59,8 @@ __device__ inline float warp_sum(float value) {
   return value;
 }
 
-/// kBytes (4 or 16, aligned to them) to shared memory, or zeros if not `valid`. They are there after copies_arrived() and a
-/// barrier.
+/// kBytes (4 or 16, aligned to them) to shared memory, or zeros if not `valid`. They are there after copies_arrived()
+/// and a barrier.
 template <int kBytes>
 __device__ void copy_to_shared(void* shared, const void* global, bool valid) {
 #if defined(PRIMUS_HIP)
@@ -72,8 +72,7 @@ __device__ void copy_to_shared(void* shared, const void* global, bool valid) {
   if constexpr (kBytes == 16) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
   } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;"
-                 ::"r"(address), "l"(global), "r"(bytes), "n"(kBytes)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(address), "l"(global), "r"(bytes), "n"(kBytes)
                  : "memory");
   }
 #endif

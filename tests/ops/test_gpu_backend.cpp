@@ -1,0 +1,184 @@
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "ops/linear.h"
+#include "support.h"
+#include "tensor/backend.h"
+#include "tests/devices.h"
+
+/// What a GPU's library does besides operations; nothing runs where there is no GPU.
+namespace primus::test {
+namespace {
+
+class GpuBackend : public testing::TestWithParam<Device> {
+ protected:
+  const Backend& library() { return backend(GetParam().type); }
+};
+
+std::string name_of_device(const testing::TestParamInfo<Device>& info) { return name_of(info.param.type); }
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GpuBackend);
+INSTANTIATE_TEST_SUITE_P(Devices, GpuBackend, testing::ValuesIn(gpus()), name_of_device);
+
+TEST_P(GpuBackend, DescribesTheDevice) {
+  EXPECT_GE(library().device_count(), 1);
+  EXPECT_NE(library().describe(0).find("GiB"), std::string::npos) << library().describe(0);
+  EXPECT_LT(library().memory_free(0), library().memory_total(0));
+}
+
+TEST_P(GpuBackend, ItsErrorsAreOurs) {
+  const std::size_t bytes = std::size_t{1} << 50;
+  try {
+    library().allocate(0, bytes);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kHostLacks);
+    EXPECT_NE(std::string(error.what()).find(std::to_string(bytes)), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(Stream(Device{GetParam().type, 99}), Error);
+  // a failed call leaves nothing behind that a later one would find
+  Stream stream(GetParam());
+  stream.synchronize();
+}
+
+TEST_P(GpuBackend, LogsToTheProgramsLog) {
+  const std::string path = testing::TempDir() + "primus_gpu_log.txt";
+  std::filesystem::remove(path);
+  log::add_file(path);
+  log::set_level(log::Level::kDebug);
+  {
+    Stream stream(GetParam());
+    const Matrix x = random_matrix(1024, 1024, DType::kBF16, 1);
+    const DeviceData x_data(stream, DType::kBF16, x), y(stream, DType::kBF16, filled(1024, 1024, 0.0));
+    ::setenv("PRIMUS_GEMM_CACHE", "", 1);  // so that the product is timed, which is logged
+    ops::linear_forward(stream, {.x = x_data, .weight = x_data, .y = y});
+    ::unsetenv("PRIMUS_GEMM_CACHE");
+  }
+  log::set_level(log::Level::kInfo);
+  EXPECT_NE(read_text(path).find("TFLOP/s"), std::string::npos);
+}
+
+TEST_P(GpuBackend, CopiesOfEverySizeArriveAndHostMemoryMayBeReused) {
+  Stream stream(GetParam());
+  for (const std::size_t bytes :
+       {std::size_t{1}, std::size_t{255}, kStageBytes - 1, kStageBytes, kStageBytes + 1, 5 * kStageBytes + 3}) {
+    Arena arena = Arena::allocate(GetParam(), 2 * bytes + 512);
+    const auto size = static_cast<std::int64_t>(bytes);
+    const Tensor first = arena.vector(MemoryKind::kWorkspace, "first", DType::kU8, size);
+    const Tensor second = arena.vector(MemoryKind::kWorkspace, "second", DType::kU8, size);
+    std::vector<std::uint8_t> host(bytes), found(bytes);
+    for (std::size_t i = 0; i < bytes; ++i) host[i] = static_cast<std::uint8_t>(i * 7 + i / 251);
+    const std::vector<std::uint8_t> sent = host;
+    stream.copy_to_device(first, host.data());
+    std::fill(host.begin(), host.end(), std::uint8_t{0});
+    stream.fill_zero(second);
+    stream.copy(second, first);
+    stream.copy_to_host(found.data(), second);
+    EXPECT_EQ(found, sent) << bytes << " bytes";
+  }
+}
+
+TEST_P(GpuBackend, StagedMemoryIsCopiedFromWhereItLies) {
+  Stream stream(GetParam());
+  constexpr std::size_t kBytes = kStageBytes / 2 + 100;
+  constexpr int kPieces = 11;  // more than there are slots
+  Arena arena = Arena::allocate(GetParam(), kPieces * (kBytes + 256));
+  std::vector<Tensor> targets;
+  for (int piece = 0; piece < kPieces; ++piece) {
+    targets.push_back(arena.vector(MemoryKind::kWorkspace, "piece", DType::kU8, kBytes));
+    std::byte* staged = stream.stage(kBytes);
+    ASSERT_NE(staged, nullptr);
+    std::memset(staged, piece + 1, kBytes);
+    stream.copy_to_device(targets.back(), staged);
+  }
+  for (int piece = 0; piece < kPieces; ++piece) {
+    std::vector<std::uint8_t> found(kBytes);
+    stream.copy_to_host(found.data(), targets[static_cast<std::size_t>(piece)]);
+    EXPECT_EQ(found, std::vector<std::uint8_t>(kBytes, static_cast<std::uint8_t>(piece + 1)));
+  }
+}
+
+TEST_P(GpuBackend, StreamsWaitForEventsOfOthers) {
+  Stream one(GetParam()), other(GetParam());
+  const DeviceData source = DeviceData::bytes(one, 64 << 20), target = DeviceData::bytes(other, 64 << 20);
+  std::vector<std::uint8_t> ones(64 << 20, 1), found(64 << 20);
+  one.fill_zero(source);
+  other.fill_zero(target);
+  other.synchronize();
+  one.copy_to_device(source, ones.data());
+  Event copied(GetParam());
+  copied.record(one);
+  copied.wait_on(other);
+  other.copy(target, source);
+  other.copy_to_host(found.data(), target);
+  EXPECT_EQ(found, ones);
+}
+
+/// Products large enough that algorithms are timed: what is added to must be added to once.
+class LargeProduct : public GpuBackend {
+ protected:
+  static constexpr std::int64_t kM = 1000, kN = 1544, kK = 520;
+  static constexpr DType kType = DType::kBF16;
+
+  void SetUp() override { ::setenv("PRIMUS_GEMM_CACHE", "", 1); }
+  void TearDown() override { ::unsetenv("PRIMUS_GEMM_CACHE"); }
+
+  /// |error| of a sum in f32 of `terms` products, rounded once: see test_linear.cpp.
+  static void expect_sum(double found, double value, double magnitude, std::int64_t terms, DType type) {
+    EXPECT_NEAR(found, value,
+                static_cast<double>(terms + 2) * kF32 * magnitude + 1.01 * unit_roundoff(type) * std::fabs(value));
+  }
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LargeProduct);
+INSTANTIATE_TEST_SUITE_P(Devices, LargeProduct, testing::ValuesIn(gpus()), name_of_device);
+
+TEST_P(LargeProduct, GradientsAreAddedOnceACall) {
+  Stream stream(GetParam());
+  for (const DType target : {DType::kF32, DType::kBF16}) {
+    const Matrix dy = random_matrix(kM, kN, kType, 1), x = random_matrix(kM, kK, kType, 2),
+                 before = random_matrix(kN, kK, target, 3);
+    const DeviceData dy_data(stream, kType, dy), x_data(stream, kType, x), dw(stream, target, before);
+    ops::linear_backward_weight(stream, {.dy = dy_data, .x = x_data, .d_weight = dw, .scale = 0.5F});
+    const Matrix found = dw.download();
+    for (std::int64_t row = 0; row < kN; row += 97) {
+      for (std::int64_t column = 0; column < kK; column += 13) {
+        double sum = 0.0, magnitude = std::fabs(before(row, column));
+        for (std::int64_t i = 0; i < kM; ++i) {
+          sum += dy(i, row) * x(i, column);
+          magnitude += std::fabs(dy(i, row) * x(i, column));
+        }
+        expect_sum(found(row, column), before(row, column) + 0.5 * sum, magnitude, kM, target);
+      }
+    }
+  }
+}
+
+TEST_P(LargeProduct, ForwardOfAnyAlignment) {
+  Stream stream(GetParam());
+  for (const std::int64_t gap : {0, 1, 2, 8}) {
+    const Matrix x = random_matrix(kM, kK, kType, 1), w = random_matrix(kN, kK, kType, 2);
+    const DeviceData x_data(stream, kType, x, gap), w_data(stream, kType, w, gap),
+        y(stream, DType::kF32, filled(kM, kN, -1.0), gap);
+    ops::linear_forward(stream, {.x = x_data, .weight = w_data, .y = y});
+    const Matrix found = y.download();
+    for (std::int64_t row = 0; row < kM; row += 101) {
+      for (std::int64_t column = 0; column < kN; column += 7) {
+        double sum = 0.0, magnitude = 0.0;
+        for (std::int64_t k = 0; k < kK; ++k) {
+          sum += x(row, k) * w(column, k);
+          magnitude += std::fabs(x(row, k) * w(column, k));
+        }
+        expect_sum(found(row, column), sum, magnitude, kK, DType::kF32);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace primus::test
