@@ -98,4 +98,34 @@ inline std::vector<float> values(Stream& stream, const Tensor& tensor) {
   return result;
 }
 
+/// Row numbers on the stream's device.
+struct RowIndex {
+  RowIndex(Stream& stream, const std::vector<std::int32_t>& rows)
+      : arena(Arena::allocate(stream.device(), rows.size() * sizeof(std::int32_t))),
+        tensor(arena.vector(MemoryKind::kWorkspace, "rows", DType::kI32, static_cast<std::int64_t>(rows.size()))) {
+    stream.copy_to_device(tensor, rows.data());
+  }
+  Arena arena;
+  Tensor tensor;
+};
+
+/// A reference model on a device.
+struct ModelOnDevice {
+  std::string model;
+  Device device;
+};
+
+inline std::string name_of(const ModelOnDevice& value) {
+  const bool on_cpu = value.device.type == DeviceType::kCpu;
+  return value.model + (on_cpu ? "" : std::string("_") + primus::name_of(value.device.type));
+}
+
+inline std::vector<ModelOnDevice> on_all_devices(const std::vector<std::string>& models) {
+  std::vector<ModelOnDevice> all;
+  for (const Device& device : test::all_devices()) {
+    for (const std::string& model : models) all.push_back({model, device});
+  }
+  return all;
+}
+
 }  // namespace primus::train::reference

@@ -32,19 +32,9 @@ double relative_difference(const std::vector<float>& found, const std::vector<fl
   return difference / largest;
 }
 
-struct Case {
-  std::string model;
-  Device device;
-};
-
-std::string name_of(const Case& value) {
-  const std::string on = value.device.type == DeviceType::kCpu ? "" : std::string("_") + name_of(value.device.type);
-  return value.model + on;
-}
-
-class Forward : public testing::TestWithParam<Case> {
+class Forward : public testing::TestWithParam<reference::ModelOnDevice> {
  protected:
-  std::string workspace() const { return testing::TempDir() + "primus_forward_" + name_of(GetParam()); }
+  std::string workspace() const { return testing::TempDir() + "primus_forward_" + reference::name_of(GetParam()); }
 };
 
 TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
@@ -71,11 +61,9 @@ TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
     std::vector<std::int32_t> rows;
     for (std::int32_t t = host.cu_seqlens[row]; t < host.cu_seqlens[row + 1]; ++t) rows.push_back(t);
     ASSERT_LE(static_cast<std::int64_t>(rows.size()), memory.decoder.max_logit_rows());
-    Arena arena = Arena::allocate(device, rows.size() * sizeof(std::int32_t));
-    const Tensor index =
-        arena.vector(MemoryKind::kWorkspace, "rows", DType::kI32, static_cast<std::int64_t>(rows.size()));
-    stream.copy_to_device(index, rows.data());
-    const Tensor found = memory.decoder.logits(pass, batch, index, model::attend_over(memory.decoder.config(), batch));
+    const reference::RowIndex index(stream, rows);
+    const Tensor found =
+        memory.decoder.logits(pass, batch, index.tensor, model::attend_over(memory.decoder.config(), batch));
     ASSERT_EQ(found.columns(), vocab);
     EXPECT_LT(
         relative_difference(reference::values(stream, found), stored_values(expected, fmt::format("logits_{}", row))),
@@ -103,16 +91,9 @@ TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
                                     [](const auto& tensor) { return tensor.name.rfind("grad.", 0) == 0; }));
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (const Device& device : test::all_devices()) {
-    for (const char* model : {"qwen3", "qwen3_tied", "llama31", "qwen2"}) all.push_back({model, device});
-  }
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(Models, Forward, testing::ValuesIn(cases()),
-                         [](const auto& info) { return name_of(info.param); });
+INSTANTIATE_TEST_SUITE_P(Models, Forward,
+                         testing::ValuesIn(reference::on_all_devices({"qwen3", "qwen3_tied", "llama31", "qwen2"})),
+                         [](const auto& info) { return reference::name_of(info.param); });
 
 }  // namespace
 }  // namespace primus::train

@@ -10,18 +10,18 @@
 namespace primus::train {
 namespace {
 
-class Packing : public testing::TestWithParam<std::string> {
+class Packing : public testing::TestWithParam<reference::ModelOnDevice> {
  protected:
-  void SetUp() override { ops::use_cpu_backend(); }
+  const std::string& model() const { return GetParam().model; }
 
   Trainer trainer(bool packed) const {
     config::RunConfig config = reference::run_config(
-        GetParam(), reference::read_json(reference::folder(GetParam()) / "sft.json"), /*lora=*/false);
+        model(), reference::read_json(reference::folder(model()) / "sft.json"), /*lora=*/false, GetParam().device);
     config.workspace = testing::TempDir() + "primus_packing";
     config.packed_sequence = packed;
     config.micro_batch_size = 4;
     config.eval_iters = 1000;
-    return Trainer(reference::job(GetParam(), config));
+    return Trainer(reference::job(model(), config, GetParam().device));
   }
 };
 
@@ -48,9 +48,7 @@ Step step_over(Trainer& trainer, const data::TokenSet& set, const std::vector<st
   }
   ops::StepState state{};
   stream.copy_to_host(&state, memory.state);
-  const Tensor gradients = memory.decoder.flat().gradients;
-  const auto* data = gradients.as<float>();
-  return {{data, data + gradients.numel()}, state.loss_sum / static_cast<double>(trained)};
+  return {reference::values(stream, memory.decoder.flat().gradients), state.loss_sum / static_cast<double>(trained)};
 }
 
 double relative_difference(const std::vector<float>& found, const std::vector<float>& expected) {
@@ -64,7 +62,7 @@ double relative_difference(const std::vector<float>& found, const std::vector<fl
 
 TEST_P(Packing, GivesTheGradientOfTheRowsOnTheirOwn) {
   Trainer trainer = this->trainer(false);
-  const data::TokenSet set = reference::rows(GetParam());
+  const data::TokenSet set = reference::rows(model());
   std::vector<std::int64_t> lengths;
   for (std::uint32_t row = 0; row < set.rows(); ++row) lengths.push_back(set.length(row));
   const data::Packs packs = data::pack_first_fit_decreasing(lengths, 256);
@@ -78,7 +76,7 @@ TEST_P(Packing, GivesTheGradientOfTheRowsOnTheirOwn) {
 }
 
 TEST_P(Packing, GivesTheSameEvaluationLoss) {
-  const data::TokenSet set = reference::rows(GetParam());
+  const data::TokenSet set = reference::rows(model());
   Trainer trainer = this->trainer(false);
   const data::EvalPlanSettings plain{.eval_iters = 1000, .seq_length = 256};
   data::EvalPlanSettings packed = plain;
@@ -97,15 +95,15 @@ std::vector<float> logits_of(Trainer& trainer, const data::MicroBatch& host, std
   const model::Batch batch = upload(trainer.stream(), memory, host);
   std::vector<std::int32_t> rows;
   for (std::int32_t t = host.cu_seqlens[document]; t < host.cu_seqlens[document + 1]; ++t) rows.push_back(t);
-  const Tensor index(rows.data(), DType::kI32, Device{}, static_cast<std::int64_t>(rows.size()));
+  const reference::RowIndex index(trainer.stream(), rows);
   const model::Pass pass{.stream = trainer.stream()};
-  return reference::values(
-      memory.decoder.logits(pass, batch, index, model::attend_over(memory.decoder.config(), batch)));
+  return reference::values(trainer.stream(), memory.decoder.logits(pass, batch, index.tensor,
+                                                                   model::attend_over(memory.decoder.config(), batch)));
 }
 
 TEST_P(Packing, DocumentsDoNotSeeEachOther) {
   Trainer trainer = this->trainer(true);
-  const data::TokenSet set = reference::rows(GetParam());
+  const data::TokenSet set = reference::rows(model());
   data::MicroBatch host = data::assemble(set, std::vector<std::uint32_t>{0, 1, 2});
   const std::vector<float> first = logits_of(trainer, host, 0), changed = logits_of(trainer, host, 1),
                            last = logits_of(trainer, host, 2);
@@ -117,8 +115,8 @@ TEST_P(Packing, DocumentsDoNotSeeEachOther) {
   EXPECT_NE(logits_of(trainer, host, 1), changed);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Packing, testing::Values("qwen3", "llama31"),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Models, Packing, testing::ValuesIn(reference::on_all_devices({"qwen3", "llama31"})),
+                         [](const auto& info) { return reference::name_of(info.param); });
 
 }  // namespace
 }  // namespace primus::train
