@@ -41,7 +41,7 @@ void run(benchmark::State& state, DType dtype, bool backward, const Pack& pack) 
   forward();
   const Data workspace(
       DType::kU8, 1,
-      static_cast<std::int64_t>(ops::attention_backward_workspace(stream().device(), pack.shape, tokens)));
+      static_cast<std::int64_t>(ops::attention_backward_workspace(stream().device(), dtype, pack.shape, tokens)));
   measure_flops(state, dtype, 5.0 * product, [&] {
     ops::attention_backward(
         stream(), {pack.shape, d_out, part(qkv, 0), part(qkv, 1), part(qkv, 2), out, lse, starts.vector(), pack.length,

@@ -11,6 +11,7 @@ constexpr int kMaxHeadDim = 256;
 void check_shape(const AttentionShape& shape) {
   PRIMUS_CHECK(shape.heads > 0 && shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0, shape.heads, shape.kv_heads);
   PRIMUS_CHECK(shape.head_dim > 0 && shape.head_dim <= kMaxHeadDim, shape.head_dim);
+  PRIMUS_CHECK(shape.scale > 0.0F, shape.scale);
 }
 
 void check_qkv(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -53,16 +54,16 @@ void attention_backward(Stream& stream, const AttentionBackward& args) {
   check_matrix(args.d_q, q.rows(), q.columns(), q.dtype());
   check_matrix(args.d_k, k.rows(), k.columns(), q.dtype());
   check_matrix(args.d_v, k.rows(), k.columns(), q.dtype());
-  const std::size_t needed = attention_backward_workspace(stream.device(), args.shape, q.rows());
+  const std::size_t needed = attention_backward_workspace(stream.device(), q.dtype(), args.shape, q.rows());
   PRIMUS_CHECK(args.workspace.bytes() >= needed, args.workspace.bytes(), needed);
   if (q.rows() == 0) return;
   const Observed observed(stream, WorkKind::kAttention, "attention_backward");
   stream.backend().ops->attention_backward(stream, args);
 }
 
-std::size_t attention_backward_workspace(Device device, const AttentionShape& shape, std::int64_t tokens) {
+std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens) {
   check_shape(shape);
-  return backend(device.type).ops->attention_backward_workspace(device, shape, tokens);
+  return backend(device.type).ops->attention_backward_workspace(device, dtype, shape, tokens);
 }
 
 void attention_decode(Stream& stream, const AttentionDecode& args) {

@@ -17,6 +17,7 @@ struct AttentionShape {
   int kv_heads = 0;
   int head_dim = 0;  // D, up to 256
   float scale = 1.0F;
+  bool deterministic = false;  // backward gives the same bits every time, where that costs speed (on GPUs)
 };
 
 struct AttentionForward {
@@ -48,8 +49,8 @@ struct AttentionBackward {
 };
 void attention_backward(Stream& stream, const AttentionBackward& args);
 
-/// Bytes of workspace for up to `tokens` tokens on this device.
-std::size_t attention_backward_workspace(Device device, const AttentionShape& shape, std::int64_t tokens);
+/// Bytes of workspace for up to `tokens` tokens of this type on this device.
+std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens);
 
 /// One new token a sequence against its cache, for generation: out[b] attends to cache rows 0 … lengths[b]-1 of
 /// sequence b (its own token already stored there).

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <numeric>
 
 #include "ops/attention.h"
@@ -33,8 +34,38 @@ std::vector<Problem> problems() {
   return {
       {{2, 1, 8, 0.35F}, {5}},           {{3, 3, 64, 0.125F}, {1, 37, 2, 90}}, {{6, 2, 64, 0.125F}, {130, 61}},
       {{4, 2, 128, 0.0883F}, {70, 131}}, {{2, 1, 40, 0.2F}, {33, 64, 65}},     {{1, 1, 256, 0.0625F}, {20, 129}},
-      {{2, 2, 7, 0.4F}, {19, 3}},        {{3, 1, 64, 0.125F}, {290}},
+      {{2, 2, 7, 0.4F}, {19, 3}},        {{3, 1, 64, 0.125F}, {290}},          {{4, 2, 128, 0.0883F}, {72, 72, 72}},
+      {{8, 1, 64, 0.125F}, {1, 1, 200}},
   };
+}
+
+/// What may run this (ops/gpu/attention.cu); nothing to choose from on the CPU.
+std::vector<const char*> implementations(bool on_cpu) {
+  if (on_cpu) return {""};
+  return {"cudnn", "wgmma", "mma", "plain"};
+}
+
+/// Makes an implementation run while this lives.
+class Chosen {
+ public:
+  explicit Chosen(const char* implementation) { setenv("PRIMUS_ATTENTION", implementation, 1); }
+  ~Chosen() { unsetenv("PRIMUS_ATTENTION"); }
+  Chosen(const Chosen&) = delete;
+  Chosen& operator=(const Chosen&) = delete;
+};
+
+/// One way to run a problem: rows adjacent but for gaps of odd length, or of multiples of 16 bytes.
+struct Way {
+  const char* implementation;
+  std::int64_t gap_unit;
+  std::string name() const { return fmt::format(" ({}, gaps of {})", implementation, gap_unit); }
+};
+std::vector<Way> ways(bool on_cpu) {
+  std::vector<Way> all;
+  for (const char* implementation : implementations(on_cpu)) {
+    for (const std::int64_t unit : {1, 8}) all.push_back({implementation, unit});
+  }
+  return all;
 }
 
 struct Forward {
@@ -145,25 +176,29 @@ Inputs inputs_of(const Problem& problem, DType dtype) {
 TEST_P(Attention, Forward) {
   for (const Problem& problem : problems()) {
     const Inputs in = inputs_of(problem, dtype());
-    const DeviceData q = matrix(in.q, 3), k = matrix(in.k, 5), v = matrix(in.v, 1),
-                     out = matrix(filled(in.q.rows, in.q.columns, 9.0), 2),
-                     starts = DeviceData::integers(stream(), problem.starts()),
-                     lse(stream(), DType::kF32, filled(problem.shape.heads, problem.tokens(), 9.0));
-    ops::attention_forward(stream(), {problem.shape, q, k, v, starts, problem.longest(), out, lse});
     const Forward expected = forward_of(problem, in.q, in.k, in.v);
     const double inside = error_inside(problem, expected.largest_score, dtype());
-    expect_near(
-        out.download(), expected.out,
-        [&](std::int64_t i, std::int64_t j) {
-          return inside * expected.out_magnitude(i, j) + 1.01 * unit_roundoff(dtype()) * std::fabs(expected.out(i, j)) +
-                 smallest_normal(dtype()) * unit_roundoff(dtype());
-        },
-        "out");
     const double exact = error_inside(problem, expected.largest_score, DType::kF32);
-    expect_near(
-        lse.download(), expected.lse,
-        [&](std::int64_t i, std::int64_t t) { return exact + 2.0 * kF32 * std::fabs(expected.lse(i, t)); }, "lse");
-    ops::attention_forward(stream(), {problem.shape, q, k, v, starts, problem.longest(), out, {}});
+    for (const Way& way : ways(on_cpu())) {
+      const Chosen chosen(way.implementation);
+      const DeviceData q = matrix(in.q, 3 * way.gap_unit), k = matrix(in.k, 5 * way.gap_unit),
+                       v = matrix(in.v, way.gap_unit),
+                       out = matrix(filled(in.q.rows, in.q.columns, 9.0), 2 * way.gap_unit),
+                       starts = DeviceData::integers(stream(), problem.starts()),
+                       lse(stream(), DType::kF32, filled(problem.shape.heads, problem.tokens(), 9.0));
+      ops::attention_forward(stream(), {problem.shape, q, k, v, starts, problem.longest(), out, lse});
+      const auto near = [&](std::int64_t i, std::int64_t j) {
+        return inside * expected.out_magnitude(i, j) + 1.01 * unit_roundoff(dtype()) * std::fabs(expected.out(i, j)) +
+               smallest_normal(dtype()) * unit_roundoff(dtype());
+      };
+      expect_near(out.download(), expected.out, near, "out" + way.name());
+      expect_near(
+          lse.download(), expected.lse,
+          [&](std::int64_t i, std::int64_t t) { return exact + 2.0 * kF32 * std::fabs(expected.lse(i, t)); },
+          "lse" + way.name());
+      ops::attention_forward(stream(), {problem.shape, q, k, v, starts, problem.longest(), out, {}});
+      expect_near(out.download(), expected.out, near, "out without lse" + way.name());
+    }
   }
 }
 
@@ -207,30 +242,84 @@ TEST_P(Attention, Backward) {
     Forward forward = forward_of(problem, in.q, in.k, in.v);
     for (double& value : forward.out.values) value = rounded(value, dtype());
     for (double& value : forward.lse.values) value = rounded(value, DType::kF32);
-    const DeviceData q = matrix(in.q, 3), k = matrix(in.k, 5), v = matrix(in.v, 1), out = matrix(forward.out, 2),
-                     d_out = matrix(in.d_out, 4), starts = DeviceData::integers(stream(), problem.starts()),
-                     lse(stream(), DType::kF32, forward.lse), dq = matrix(filled(in.q.rows, in.q.columns, 9.0), 7),
-                     dk = matrix(filled(in.k.rows, in.k.columns, 9.0), 3),
-                     dv = matrix(filled(in.k.rows, in.k.columns, 9.0), 1),
-                     workspace = DeviceData::bytes(stream(), ops::attention_backward_workspace(
-                                                                 stream().device(), problem.shape, problem.tokens()));
-    ops::attention_backward(
-        stream(), {problem.shape, d_out, q, k, v, out, lse, starts, problem.longest(), dq, dk, dv, workspace});
     const Gradients g = backward_of(problem, in.d_out, in.q, in.k, in.v, forward.out, forward.lse);
     const double inside = error_inside(problem, forward.largest_score, dtype());
-    const auto check = [&](const DeviceData& actual, const Matrix& expected, const Matrix& magnitude,
-                           const char* what) {
-      expect_near(
-          actual.download(), expected,
-          [&](std::int64_t i, std::int64_t j) {
-            return inside * magnitude(i, j) + 1.01 * unit_roundoff(dtype()) * std::fabs(expected(i, j)) +
-                   smallest_normal(dtype()) * unit_roundoff(dtype());
-          },
-          what);
+    for (const Way& way : ways(on_cpu())) {
+      const Chosen chosen(way.implementation);
+      const std::int64_t unit = way.gap_unit;
+      const DeviceData q = matrix(in.q, 3 * unit), k = matrix(in.k, 5 * unit), v = matrix(in.v, unit),
+                       out = matrix(forward.out, 2 * unit), d_out = matrix(in.d_out, 4 * unit),
+                       starts = DeviceData::integers(stream(), problem.starts()),
+                       lse(stream(), DType::kF32, forward.lse),
+                       dq = matrix(filled(in.q.rows, in.q.columns, 9.0), 7 * unit),
+                       dk = matrix(filled(in.k.rows, in.k.columns, 9.0), 3 * unit),
+                       dv = matrix(filled(in.k.rows, in.k.columns, 9.0), unit),
+                       workspace = DeviceData::bytes(
+                           stream(), ops::attention_backward_workspace(stream().device(), dtype(), problem.shape,
+                                                                       problem.tokens()));
+      ops::attention_backward(
+          stream(), {problem.shape, d_out, q, k, v, out, lse, starts, problem.longest(), dq, dk, dv, workspace});
+      const auto check = [&](const DeviceData& actual, const Matrix& expected, const Matrix& magnitude,
+                             const std::string& what) {
+        expect_near(
+            actual.download(), expected,
+            [&](std::int64_t i, std::int64_t j) {
+              return inside * magnitude(i, j) + 1.01 * unit_roundoff(dtype()) * std::fabs(expected(i, j)) +
+                     smallest_normal(dtype()) * unit_roundoff(dtype());
+            },
+            what + way.name());
+      };
+      check(dq, g.dq, g.dq_magnitude, "dq");
+      check(dk, g.dk, g.dk_magnitude, "dk");
+      check(dv, g.dv, g.dv_magnitude, "dv");
+    }
+  }
+}
+
+/// Everything that forward and backward write, of some tokens: out, dq, dk, dv, then lse.
+std::vector<std::vector<double>> results_of(const std::vector<Matrix>& matrices, std::int64_t begin, std::int64_t end) {
+  std::vector<std::vector<double>> parts;
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    const Matrix& matrix = matrices[i];
+    std::vector<double>& part = parts.emplace_back();
+    const bool is_lse = i + 1 == matrices.size();  // (heads, tokens)
+    for (std::int64_t token = begin; token < end; ++token) {
+      for (std::int64_t j = 0; j < (is_lse ? matrix.rows : matrix.columns); ++j) {
+        part.push_back(is_lse ? matrix(j, token) : matrix(token, j));
+      }
+    }
+  }
+  return parts;
+}
+
+TEST_P(Attention, ChangingADocumentLeavesTheOthersBitForBit) {
+  for (const char* implementation : implementations(on_cpu())) {
+    const Chosen chosen(implementation);
+    const Problem problem = {{4, 2, 64, 0.125F, true}, {100, 33, 150, 7}};
+    const auto run = [&](const Inputs& in) {
+      const DeviceData q = matrix(in.q), k = matrix(in.k), v = matrix(in.v), d_out = matrix(in.d_out),
+                       out = matrix(in.q), dq = matrix(in.q), dk = matrix(in.k), dv = matrix(in.v),
+                       starts = DeviceData::integers(stream(), problem.starts()),
+                       lse(stream(), DType::kF32, filled(4, problem.tokens(), 0.0)),
+                       workspace = DeviceData::bytes(
+                           stream(), ops::attention_backward_workspace(stream().device(), dtype(), problem.shape,
+                                                                       problem.tokens()));
+      ops::attention_forward(stream(), {problem.shape, q, k, v, starts, 150, out, lse});
+      ops::attention_backward(stream(), {problem.shape, d_out, q, k, v, out, lse, starts, 150, dq, dk, dv, workspace});
+      return std::vector<Matrix>{out.download(), dq.download(), dk.download(), dv.download(), lse.download()};
     };
-    check(dq, g.dq, g.dq_magnitude, "dq");
-    check(dk, g.dk, g.dk_magnitude, "dk");
-    check(dv, g.dv, g.dv_magnitude, "dv");
+    const Inputs before = inputs_of(problem, dtype());
+    Inputs after = before;
+    const std::int64_t begin = 133, end = 283;  // the third document
+    for (Matrix* changed : {&after.q, &after.k, &after.v, &after.d_out}) {
+      for (std::int64_t token = begin; token < end; ++token) {
+        for (std::int64_t j = 0; j < changed->columns; ++j) (*changed)(token, j) *= -2.0;
+      }
+    }
+    const std::vector<Matrix> one = run(before), two = run(after);
+    EXPECT_EQ(results_of(one, 0, begin), results_of(two, 0, begin)) << implementation;
+    EXPECT_EQ(results_of(one, end, problem.tokens()), results_of(two, end, problem.tokens())) << implementation;
+    EXPECT_NE(results_of(one, begin, end), results_of(two, begin, end)) << implementation;
   }
 }
 
@@ -254,13 +343,14 @@ TEST_P(Attention, DocumentsDoNotSeeEachOther) {
 }
 
 TEST_P(Attention, SameForAnyThreads) {
-  const Problem problem = {{4, 2, 64, 0.125F}, {300, 40, 90}};
+  const Problem problem = {{4, 2, 64, 0.125F, true}, {300, 40, 90}};
   const Inputs in = inputs_of(problem, dtype());
   const DeviceData q = matrix(in.q), k = matrix(in.k), v = matrix(in.v), d_out = matrix(in.d_out), out = matrix(in.q),
                    starts = DeviceData::integers(stream(), problem.starts()), dq = matrix(in.q), dk = matrix(in.k),
                    dv = matrix(in.v), lse(stream(), DType::kF32, filled(4, problem.tokens(), 0.0)),
                    workspace = DeviceData::bytes(
-                       stream(), ops::attention_backward_workspace(stream().device(), problem.shape, problem.tokens()));
+                       stream(),
+                       ops::attention_backward_workspace(stream().device(), dtype(), problem.shape, problem.tokens()));
   expect_same_for_any_threads([&] {
     ops::attention_forward(stream(), {problem.shape, q, k, v, starts, 300, out, lse});
     ops::attention_backward(stream(), {problem.shape, d_out, q, k, v, out, lse, starts, 300, dq, dk, dv, workspace});

@@ -76,7 +76,7 @@ void attention_forward(Stream&, const AttentionForward& args) {
 }
 
 /// For each head and token what it adds to dK and to dV, in f32.
-std::size_t attention_backward_workspace(Device, const AttentionShape& shape, std::int64_t tokens) {
+std::size_t attention_backward_workspace(Device, DType, const AttentionShape& shape, std::int64_t tokens) {
   return static_cast<std::size_t>(2 * tokens * shape.heads * width_of(shape)) * sizeof(float);
 }
 

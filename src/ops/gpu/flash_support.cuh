@@ -2,17 +2,10 @@
 
 #include <cstdint>
 
-#include "ops/gpu/flash.h"
-#include "ops/gpu/runtime.h"
+#include "ops/gpu/flash.cuh"
 
 /// What the flash-attention kernels share: finding their work, asynchronous copies to shared memory, exponentials.
 namespace primus::ops::gpu::flash {
-
-#if defined(PRIMUS_HIP)
-constexpr int kWarp = 64;
-#else
-constexpr int kWarp = 32;
-#endif
 
 constexpr float kLog2E = 1.4426950408889634F;
 constexpr float kLn2 = 0.6931471805599453F;
@@ -43,20 +36,6 @@ __device__ T shuffle_up(T value, int lanes) {
 #else
   return __shfl_up_sync(0xFFFFFFFFU, value, lanes);
 #endif
-}
-
-template <typename T>
-__device__ T shuffle_xor(T value, int mask) {
-#if defined(PRIMUS_HIP)
-  return __shfl_xor(value, mask);
-#else
-  return __shfl_xor_sync(0xFFFFFFFFU, value, mask);
-#endif
-}
-
-__device__ inline float warp_sum(float value) {
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
-  return value;
 }
 
 /// kBytes (4 or 16, aligned to them) to shared memory, or zeros if not `valid`. They are there after copies_arrived()
@@ -95,20 +74,20 @@ struct Place {
 /// The tile `index` of all the documents' tiles, a document of n tokens having n · rows_per_token rows in tiles of
 /// tile_rows. All lanes of a warp take part.
 __device__ inline Place find_tile(const FlashShape& shape, int rows_per_token, int tile_rows, int index) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int base = 0; base < shape.documents; base += kWarp) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  for (int base = 0; base < shape.documents; base += kWarpSize) {
     const bool exists = base + lane < shape.documents;
     const int first = exists ? shape.cu_seqlens[base + lane] : 0;
     const int length = exists ? shape.cu_seqlens[base + lane + 1] - first : 0;
     const int tiles = (length * rows_per_token + tile_rows - 1) / tile_rows;
     int end = tiles;  // of this document's tiles, counted from document `base`
-    for (int step = 1; step < kWarp; step *= 2) {
+    for (int step = 1; step < kWarpSize; step *= 2) {
       const int before = shuffle_up(end, step);
       if (lane >= step) end += before;
     }
     // the last lane knows how many there are; the first whose end lies behind `index` has the tile
     int lower = 0;
-    for (int step = kWarp / 2; step > 0; step /= 2) {
+    for (int step = kWarpSize / 2; step > 0; step /= 2) {
       if (shuffle(end, lower + step - 1) <= index) lower += step;
     }
     const int owner_end = shuffle(end, lower);
@@ -116,7 +95,7 @@ __device__ inline Place find_tile(const FlashShape& shape, int rows_per_token, i
       const int begin = owner_end - shuffle(tiles, lower);
       return {shuffle(first, lower), shuffle(length, lower), (index - begin) * tile_rows};
     }
-    index -= shuffle(end, kWarp - 1);
+    index -= shuffle(end, kWarpSize - 1);
   }
   return {0, 0, 0};
 }
@@ -128,14 +107,14 @@ inline std::int64_t most_tiles(const FlashShape& shape, int rows_per_token, int 
 
 /// The rows of one document and one key/value head in a matrix: row r is token r / group, head r % group.
 template <typename T>
-struct Rows {
+struct HeadRows {
   T* first;
   std::int64_t stride;  // from a token to the next
   int group;
   int head_dim;
   int count;
 
-  __device__ Rows(const FlashMatrix<T>& matrix, const Place& place, int kv_head, int group_size, int dim)
+  __device__ HeadRows(const Rows<T>& matrix, const Place& place, int kv_head, int group_size, int dim)
       : first(matrix.data + place.first_token * matrix.stride + static_cast<std::int64_t>(kv_head) * group_size * dim),
         stride(matrix.stride),
         group(group_size),

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
-#include "ops/gpu/runtime.h"
+#include "ops/gpu/kernel_support.cuh"
 
 /// Flash attention of our own (Dao 2023), for every GPU, type and head size: three kernels over packed documents that
 /// are written once (flash_kernels.cuh) over a tile that does the products (flash_plain.cuh, flash_mma.cuh).
@@ -16,13 +15,6 @@
 /// Everything is deterministic: dq has a kernel of its own that computes the scores once more (7 products, not 5), and
 /// no sum depends on other documents or on the order of blocks.
 namespace primus::ops::gpu {
-
-/// A matrix (T, heads · head_dim): its rows are `stride` elements apart.
-template <typename T>
-struct FlashMatrix {
-  T* data;
-  std::int64_t stride;
-};
 
 struct FlashShape {
   const std::int32_t* cu_seqlens;  // (documents + 1)
@@ -37,8 +29,8 @@ struct FlashShape {
 template <typename T>
 struct FlashForward {
   FlashShape shape;
-  FlashMatrix<const T> q, k, v;
-  FlashMatrix<T> out;
+  Rows<const T> q, k, v;
+  Rows<T> out;
   float* lse;  // (heads, tokens), rows lse_stride apart; or nullptr
   std::int64_t lse_stride;
 };
@@ -46,8 +38,8 @@ struct FlashForward {
 template <typename T>
 struct FlashBackward {
   FlashShape shape;
-  FlashMatrix<const T> q, k, v, out, d_out;
-  FlashMatrix<T> d_q, d_k, d_v;
+  Rows<const T> q, k, v, out, d_out;
+  Rows<T> d_q, d_k, d_v;
   const float* lse;
   std::int64_t lse_stride;
   float* delta;  // (heads, tokens): Σ d_out · out of each row, written and read by backward
@@ -55,21 +47,33 @@ struct FlashBackward {
 
 template <typename T>
 struct FlashDecode {
-  FlashMatrix<const T> q, k, v;
-  FlashMatrix<T> out;
+  Rows<const T> q, k, v;
+  Rows<T> out;
   const std::int32_t* lengths;
   std::int64_t capacity;
   int sequences, kv_heads, group, head_dim;
   float scale;
 };
 
-/// T is float, or a 16-bit type of the device with head_dim 64 or 128 and everything aligned to 16 bytes: then with
-/// matrix instructions.
+/// With plain f32 arithmetic: any type (float, 16-bit floats), alignment and head_dim up to 256.
 template <typename T>
-void flash_forward(gpuStream_t stream, const FlashForward<T>& args);
+void flash_plain_forward(gpuStream_t stream, const FlashForward<T>& args);
 template <typename T>
-void flash_backward(gpuStream_t stream, const FlashBackward<T>& args);
+void flash_plain_backward(gpuStream_t stream, const FlashBackward<T>& args);
 template <typename T>
 void flash_decode(gpuStream_t stream, const FlashDecode<T>& args);
+
+/// With matrix instructions: a 16-bit type, head_dim 64 or 128, and every matrix aligned to 16 bytes, its stride too.
+template <typename T>
+void flash_mma_forward(gpuStream_t stream, const FlashForward<T>& args);
+template <typename T>
+void flash_mma_backward(gpuStream_t stream, const FlashBackward<T>& args);
+
+/// The same with Hopper's wgmma, where the device has it and it was compiled.
+bool flash_has_wgmma(const Stream& stream);
+template <typename T>
+void flash_wgmma_forward(gpuStream_t stream, const FlashForward<T>& args);
+template <typename T>
+void flash_wgmma_backward(gpuStream_t stream, const FlashBackward<T>& args);
 
 }  // namespace primus::ops::gpu

@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+
+#include "ops/gpu/attention_cudnn.h"
+#include "ops/gpu/flash.cuh"
+#include "ops/gpu/kernel_support.cuh"
+#include "ops/gpu/table.h"
+
+/// Which implementation runs, the first of these that can:
+///   cudnn  16-bit types, where all documents have one length (a single one above all)
+///   wgmma  our kernels on Hopper: 16-bit types, head_dim 64 or 128, 16-byte alignment
+///   mma    our kernels with older matrix instructions: the same
+///   plain  our kernels with plain arithmetic: everything
+/// PRIMUS_ATTENTION=wgmma, =mma or =plain leaves out those before it (to compare, or to do without cuDNN's workspace).
+namespace primus::ops::gpu {
+namespace {
+
+enum class Implementation { kCudnn, kWgmma, kMma, kPlain };
+
+Implementation first_allowed() {
+  const char* setting = std::getenv("PRIMUS_ATTENTION");
+  const std::string_view name = setting == nullptr ? "" : setting;
+  if (name == "wgmma") return Implementation::kWgmma;
+  if (name == "mma") return Implementation::kMma;
+  return name == "plain" ? Implementation::kPlain : Implementation::kCudnn;
+}
+
+/// The first of our kernels that can run on these tensors.
+template <typename T, typename... Tensors>
+Implementation own_kernel(const Stream& stream, const AttentionShape& shape, const Tensors&... tensors) {
+  const bool has_tiles = sizeof(T) == 2 && (shape.head_dim == 64 || shape.head_dim == 128);
+  if (!has_tiles || !packs_fit(kPackWidth<T>, tensors...)) return Implementation::kPlain;
+  const Implementation first = flash_has_wgmma(stream) ? Implementation::kWgmma : Implementation::kMma;
+  return std::max(first, first_allowed());
+}
+
+/// Their lengths, if all documents have the same: no document is longer than max_seqlen, so they sum up to all tokens.
+std::optional<EqualDocuments> equal_documents(const Tensor& cu_seqlens, std::int64_t max_seqlen, std::int64_t tokens) {
+  const EqualDocuments documents = {.count = cu_seqlens.columns() - 1, .length = max_seqlen};
+  constexpr std::int64_t kMost = 64;
+  if (documents.count > kMost || documents.count * documents.length != tokens) return std::nullopt;
+  return documents;
+}
+
+FlashShape flash_shape(const AttentionShape& shape, const Tensor& cu_seqlens, const Tensor& q) {
+  return {.cu_seqlens = cu_seqlens.as<std::int32_t>(),
+          .documents = static_cast<int>(cu_seqlens.columns()) - 1,
+          .tokens = q.rows(),
+          .kv_heads = shape.kv_heads,
+          .group = shape.heads / shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .scale = shape.scale};
+}
+
+template <typename... Tensors>
+bool cudnn_fits(const Tensor& q, const Tensors&... others) {
+  return first_allowed() == Implementation::kCudnn && size_of(q.dtype()) == 2 && packs_fit(8, q, others...);
+}
+
+}  // namespace
+
+void attention_forward(Stream& stream, const AttentionForward& args) {
+  if (cudnn_fits(args.q, args.k, args.v, args.out)) {
+    const auto documents = equal_documents(args.cu_seqlens, args.max_seqlen, args.q.rows());
+    if (documents && cudnn_attention_forward(stream, args, *documents)) return;
+  }
+  with_element_type(args.q.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const FlashForward<T> flash = {.shape = flash_shape(args.shape, args.cu_seqlens, args.q),
+                                   .q = rows_of<const T>(args.q),
+                                   .k = rows_of<const T>(args.k),
+                                   .v = rows_of<const T>(args.v),
+                                   .out = rows_of<T>(args.out),
+                                   .lse = args.lse ? args.lse.as<float>() : nullptr,
+                                   .lse_stride = args.lse.row_stride()};
+    if constexpr (sizeof(T) == 2) {
+      const Implementation kernel = own_kernel<T>(stream, args.shape, args.q, args.k, args.v, args.out);
+      if (kernel == Implementation::kWgmma) return flash_wgmma_forward(stream_of(stream), flash);
+      if (kernel == Implementation::kMma) return flash_mma_forward(stream_of(stream), flash);
+    }
+    flash_plain_forward(stream_of(stream), flash);
+  });
+  GPU_LAUNCH_CHECK(stream, "attention_forward");
+}
+
+std::size_t attention_backward_workspace(Device, DType dtype, const AttentionShape& shape, std::int64_t tokens) {
+  if (size_of(dtype) == 2 && first_allowed() == Implementation::kCudnn && !shape.deterministic) {
+    return cudnn_attention_backward_workspace(shape, tokens);
+  }
+  return static_cast<std::size_t>(shape.heads) * static_cast<std::size_t>(tokens) * sizeof(float);
+}
+
+void attention_backward(Stream& stream, const AttentionBackward& args) {
+  if (!args.shape.deterministic &&
+      cudnn_fits(args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v)) {
+    const auto documents = equal_documents(args.cu_seqlens, args.max_seqlen, args.q.rows());
+    if (documents && cudnn_attention_backward(stream, args, *documents)) return;
+  }
+  with_element_type(args.q.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const FlashBackward<T> flash = {.shape = flash_shape(args.shape, args.cu_seqlens, args.q),
+                                    .q = rows_of<const T>(args.q),
+                                    .k = rows_of<const T>(args.k),
+                                    .v = rows_of<const T>(args.v),
+                                    .out = rows_of<const T>(args.out),
+                                    .d_out = rows_of<const T>(args.d_out),
+                                    .d_q = rows_of<T>(args.d_q),
+                                    .d_k = rows_of<T>(args.d_k),
+                                    .d_v = rows_of<T>(args.d_v),
+                                    .lse = args.lse.as<float>(),
+                                    .lse_stride = args.lse.row_stride(),
+                                    .delta = static_cast<float*>(args.workspace.data())};
+    if constexpr (sizeof(T) == 2) {
+      const Implementation kernel =
+          own_kernel<T>(stream, args.shape, args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v);
+      if (kernel == Implementation::kWgmma) return flash_wgmma_backward(stream_of(stream), flash);
+      if (kernel == Implementation::kMma) return flash_mma_backward(stream_of(stream), flash);
+    }
+    flash_plain_backward(stream_of(stream), flash);
+  });
+  GPU_LAUNCH_CHECK(stream, "attention_backward");
+}
+
+void attention_decode(Stream& stream, const AttentionDecode& args) {
+  with_element_type(args.q.dtype(), [&](auto element) {
+    using T = decltype(element);
+    flash_decode<T>(stream_of(stream), {.q = rows_of<const T>(args.q),
+                                        .k = rows_of<const T>(args.k_cache),
+                                        .v = rows_of<const T>(args.v_cache),
+                                        .out = rows_of<T>(args.out),
+                                        .lengths = args.lengths.as<std::int32_t>(),
+                                        .capacity = args.capacity,
+                                        .sequences = static_cast<int>(args.q.rows()),
+                                        .kv_heads = args.shape.kv_heads,
+                                        .group = args.shape.heads / args.shape.kv_heads,
+                                        .head_dim = args.shape.head_dim,
+                                        .scale = args.shape.scale});
+  });
+  GPU_LAUNCH_CHECK(stream, "attention_decode");
+}
+
+}  // namespace primus::ops::gpu
