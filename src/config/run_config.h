@@ -13,7 +13,7 @@ namespace primus::config {
 enum class Peft { kNone, kLora };
 enum class Precision { kBf16Mixed, kFp16Mixed, kFp32 };
 enum class StateDType { kFp32, kBf16 };
-enum class RecomputeGranularity { kNone, kFull, kSelective };
+enum class RecomputeGranularity { kNone, kFull, kSelective, kAuto };
 enum class RecomputeMethod { kUniform, kBlock };
 enum class DeviceChoice { kAuto, kCpu, kCuda, kHip };
 enum class DecayStyle { kConstant, kLinear, kCosine, kInverseSquareRoot };

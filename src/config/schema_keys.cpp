@@ -205,11 +205,14 @@ void add_memory_keys(KeyTable& table) {
           {{"bf16_mixed", Precision::kBf16Mixed}, {"fp16_mixed", Precision::kFp16Mixed}, {"fp32", Precision::kFp32}},
           "Number format of weights and activations in computation.")
       .called_elsewhere({"mixed_precision", "torch_dtype", "precision"});
-  KeySpec& granularity = table.choice<RunConfig, RecomputeGranularity>(
-      "recompute_granularity", &RunConfig::recompute_granularity,
-      {{"full", RecomputeGranularity::kFull}, {"selective", RecomputeGranularity::kSelective}},
-      "What backward computes again instead of keeping: whole layers, or the parts in recompute_modules. null: "
-      "nothing.");
+  KeySpec& granularity =
+      table.choice<RunConfig, RecomputeGranularity>("recompute_granularity", &RunConfig::recompute_granularity,
+                                                    {{"full", RecomputeGranularity::kFull},
+                                                     {"selective", RecomputeGranularity::kSelective},
+                                                     {"auto", RecomputeGranularity::kAuto}},
+                                                    "What backward computes again instead of keeping: whole layers, "
+                                                    "the parts in recompute_modules, or (auto) no more "
+                                                    "than the device's memory asks for. null: nothing.");
   granularity.null_is_default().called_elsewhere(
       {"gradient_checkpointing", "activation_checkpointing", "recompute_activations"});
   KeySpec& method = table.choice<RunConfig, RecomputeMethod>(

@@ -57,7 +57,8 @@ void check_parallelism(const Resolved& resolved) {
 
 void check_recompute(const Resolved& resolved) {
   const RunConfig& config = resolved.config;
-  if (is_set(resolved, "recompute_method") && config.recompute_granularity == RecomputeGranularity::kNone) {
+  if (is_set(resolved, "recompute_method") && (config.recompute_granularity == RecomputeGranularity::kNone ||
+                                               config.recompute_granularity == RecomputeGranularity::kAuto)) {
     throw bad_input("{}recompute_method has no effect without recompute_granularity (full or selective)",
                     where_set(resolved, {"recompute_method"}));
   }

@@ -140,12 +140,12 @@ void Decoder::allocate_backward(Arena& arena) {
   backward_.d_activation = matrix("d activation", layer.down.extended());
   backward_.d_attention = matrix("d attention", layer.o_proj.extended());
   backward_.d_qkv = matrix("d qkv", config_.q_size() + 2 * config_.kv_size());
-  const ops::AttentionShape shape{.heads = static_cast<int>(config_.num_attention_heads),
-                                  .kv_heads = static_cast<int>(config_.num_key_value_heads),
-                                  .head_dim = static_cast<int>(config_.head_dim)};
-  backward_.workspace = arena.vector(MemoryKind::kWorkspace, "attention backward", DType::kU8,
-                                     static_cast<std::int64_t>(ops::attention_backward_workspace(
-                                         arena.device(), options_.compute_dtype, shape, options_.max_tokens)));
+  backward_.attention = attention_shape(config_);
+  backward_.attention.deterministic = options_.deterministic;
+  backward_.workspace =
+      arena.vector(MemoryKind::kWorkspace, "attention backward", DType::kU8,
+                   static_cast<std::int64_t>(ops::attention_backward_workspace(
+                       arena.device(), options_.compute_dtype, backward_.attention, options_.max_tokens)));
 
   const std::int64_t widest = std::max(config_.intermediate_size, std::max(config_.hidden_size, config_.q_size()));
   if (options_.lora && options_.lora->dropout > 0.0) {

@@ -47,7 +47,8 @@ BackwardBuffers BackwardBuffers::first(std::int64_t tokens) const {
           .d_activation = first_rows(d_activation, tokens),
           .d_attention = first_rows(d_attention, tokens),
           .d_qkv = first_rows(d_qkv, tokens),
-          .workspace = workspace};
+          .workspace = workspace,
+          .attention = attention};
 }
 
 Attend attend_over(const ModelConfig& config, const Batch& batch) {
@@ -169,7 +170,7 @@ void Layer::backward(const Pass& pass, const Batch& batch, const Rope& rope, con
   weights_->o_proj.backward(pass, buffers.d_x, activations.attention, buffers.d_attention);
   const Tensor d_q = buffers.d_qkv.columns(0, q_size);
   const Tensor d_k = buffers.d_qkv.columns(q_size, q_size + kv_size);
-  ops::attention_backward(pass.stream, {.shape = attention_shape(*config_),
+  ops::attention_backward(pass.stream, {.shape = buffers.attention,
                                         .d_out = buffers.d_attention.columns(0, q_size),
                                         .q = activations.q,
                                         .k = activations.k,

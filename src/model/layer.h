@@ -54,6 +54,7 @@ struct BackwardBuffers {
   Tensor d_attention;   // (T, q + R)
   Tensor d_qkv;         // (T, q + 2·kv)
   Tensor workspace;     // attention's
+  ops::AttentionShape attention;
 
   BackwardBuffers first(std::int64_t tokens) const;
 };

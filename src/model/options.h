@@ -59,7 +59,8 @@ struct DecoderOptions {
 
   /// The loss head works on as many rows at a time as give logits of about this size.
   std::int64_t logits_bytes = std::int64_t{128} << 20;
-  std::uint64_t seed = 0;  // adapter initialisation and dropout
+  bool deterministic = false;  // the same bits in every run, though attention be slower (ops/attention.h)
+  std::uint64_t seed = 0;      // adapter initialisation and dropout
 };
 
 }  // namespace primus::model

@@ -10,6 +10,7 @@
 #include "ops/linear.h"
 #include "tensor/backend.h"
 #include "train/evaluate.h"
+#include "train/fit.h"
 #include "train/flops.h"
 #include "train/optimizer.h"
 #include "train/profile.h"
@@ -118,7 +119,7 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
   const model::DecoderOptions options = training_options(config, model, device);
   BenchmarkResult result;
   result.plan = plan_memory(model, options, device);
-  require_fit(result.plan, device);
+  require_fit(config, model, result.plan, device);
   const double ceiling = measure_ceiling(device, options.compute_dtype);
   const std::size_t free_before = backend(device.type).memory_free(device.index);
   Arena arena = Arena::allocate(device, result.plan.total);

@@ -47,16 +47,4 @@ MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOpt
   return plan;
 }
 
-void require_fit(const MemoryPlan& plan, Device device) {
-  const std::size_t free = backend(device.type).memory_free(device.index);
-  if (plan.total <= free) return;
-  const Arena::Entry& largest = plan.largest.front();
-  throw bad_input(
-      "this run needs {} of memory and the {} has {} free ({}; the largest single item is {} with {}). Make it smaller "
-      "with "
-      "recompute_granularity: full, a smaller micro_batch_size or seq_length, or peft: lora",
-      format_bytes(plan.total), name_of(device.type), format_bytes(free), plan.summary(), largest.name,
-      format_bytes(largest.bytes));
-}
-
 }  // namespace primus::train

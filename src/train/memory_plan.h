@@ -38,10 +38,6 @@ struct MemoryPlan {
 
 MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOptions& options, Device device);
 
-/// Throws Error (kBadInput) when the device has less memory free than the plan needs, saying what takes most and which
-/// settings would make it smaller.
-void require_fit(const MemoryPlan& plan, Device device);
-
 /// "1.2 GiB", "256.6 MiB"
 std::string format_bytes(std::size_t bytes);
 

@@ -7,6 +7,7 @@
 #include "data/batch.h"
 #include "ops/cpu_backend.h"
 #include "tensor/backend.h"
+#include "train/fit.h"
 
 namespace primus::train {
 namespace {
@@ -63,6 +64,7 @@ model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::in
   const std::int64_t count = config.recompute_num_layers;
   switch (config.recompute_granularity) {
     case config::RecomputeGranularity::kNone:
+    case config::RecomputeGranularity::kAuto:  // training_options chooses
       break;
     case config::RecomputeGranularity::kFull:
       if (config.recompute_method == config::RecomputeMethod::kUniform) {
@@ -133,6 +135,11 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.recompute = recompute_policy(config, model.num_hidden_layers);
   options.logits_bytes = logits_bytes(device);
   options.seed = config.seed;
+  options.deterministic = config.deterministic;
+  if (config.recompute_granularity == config::RecomputeGranularity::kAuto) {
+    options.recompute = cheapest_recompute(model, options, device, backend(device.type).memory_free(device.index));
+    log::debug("recompute_granularity auto: {}", describe(options.recompute, model));
+  }
   return options;
 }
 

@@ -11,6 +11,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/training_state.h"
 #include "ops/step_state.h"
+#include "train/fit.h"
 #include "train/optimizer.h"
 #include "train/resume.h"
 #include "train/schedule.h"
@@ -67,7 +68,7 @@ Trainer::Trainer(TrainingJob job)
   }
   const model::DecoderOptions options = training_options(config, job_.model, job_.device);
   memory_plan_ = plan_memory(job_.model, options, job_.device);
-  require_fit(memory_plan_, job_.device);
+  require_fit(config, job_.model, memory_plan_, job_.device);
   arena_.emplace(Arena::allocate(job_.device, memory_plan_.total));
   memory_ = std::make_unique<DeviceMemory>(job_.model, options, *arena_);
   load();

@@ -1,0 +1,107 @@
+#include "train/fit.h"
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "base/error.h"
+#include "tensor/backend.h"
+#include "train/setup.h"
+
+namespace primus::train {
+
+namespace {
+
+model::RecomputePolicy restoring(bool norms, std::int64_t layers) {
+  model::RecomputePolicy policy;
+  policy.keeps.activation = false;
+  policy.keeps.norms = !norms;
+  for (std::int64_t layer = 0; layer < layers; ++layer) policy.spans.push_back({layer, layer + 1});
+  return policy;
+}
+
+}  // namespace
+
+model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const model::DecoderOptions& options,
+                                          Device device, std::size_t available) {
+  const auto fits = [&](const model::RecomputePolicy& policy) {
+    model::DecoderOptions tried = options;
+    tried.recompute = policy;
+    return plan_memory(model, tried, device).total <= available;
+  };
+  for (const model::RecomputePolicy& policy : {model::RecomputePolicy(), restoring(false, 0), restoring(true, 0)}) {
+    if (fits(policy)) return policy;
+  }
+  std::int64_t too_few = 0, enough = model.num_hidden_layers;  // each layer that is recomputed needs less
+  while (enough - too_few > 1) {
+    const std::int64_t middle = (too_few + enough) / 2;
+    (fits(restoring(true, middle)) ? enough : too_few) = middle;
+  }
+  return restoring(true, enough);
+}
+
+std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model) {
+  std::string text = policy.keeps.activation ? "keeps everything"
+                     : policy.keeps.norms    ? "restores activations"
+                                             : "restores activations and norms";
+  if (policy.spans.empty()) return text;
+  return fmt::format("{}, recomputes {} of {} layers", text, policy.spans.size(), model.num_hidden_layers);
+}
+
+std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,
+                               std::size_t available) {
+  config::RunConfig tried = config;
+  std::vector<std::string> settings;
+  const auto fit = [&]() -> std::optional<Fit> {
+    const std::size_t bytes = plan_memory(model, training_options(tried, model, device), device).total;
+    if (bytes > available) return std::nullopt;
+    return Fit{fmt::format("{}", fmt::join(settings, " ")), bytes};
+  };
+  if (config.recompute_granularity != config::RecomputeGranularity::kAuto) {
+    tried.recompute_granularity = config::RecomputeGranularity::kAuto;
+    tried.recompute_modules.clear();
+    settings.emplace_back("--recompute_granularity auto");
+    if (const auto found = fit()) return found;
+  }
+  if (tried.micro_batch_size > 1) {
+    settings.emplace_back();
+    while (tried.micro_batch_size > 1) {
+      tried.micro_batch_size /= 2;
+      settings.back() = fmt::format("--micro_batch_size {}", tried.micro_batch_size);
+      if (const auto found = fit()) return found;
+    }
+  }
+  if (tried.peft == config::Peft::kNone && tried.exp_avg_dtype != config::StateDType::kBf16) {
+    tried.main_grads_dtype = tried.exp_avg_dtype = tried.exp_avg_sq_dtype = config::StateDType::kBf16;
+    settings.emplace_back("--main_grads_dtype bf16 --exp_avg_dtype bf16 --exp_avg_sq_dtype bf16");
+    if (const auto found = fit()) return found;
+  }
+  settings.emplace_back();
+  while (tried.seq_length > 256) {
+    tried.seq_length /= 2;
+    settings.back() = fmt::format("--seq_length {}", tried.seq_length);
+    if (const auto found = fit()) return found;
+  }
+  if (config.peft != config::Peft::kNone) return std::nullopt;
+  tried = config;
+  tried.peft = config::Peft::kLora;
+  tried.recompute_granularity = config::RecomputeGranularity::kAuto;
+  tried.recompute_modules.clear();
+  settings = {"--peft lora --recompute_granularity auto"};
+  return fit();
+}
+
+void require_fit(const config::RunConfig& config, const model::ModelConfig& model, const MemoryPlan& plan,
+                 Device device) {
+  const std::size_t free = backend(device.type).memory_free(device.index);
+  if (plan.total <= free) return;
+  const Arena::Entry& largest = plan.largest.front();
+  const std::optional<Fit> fit = nearest_fit(config, model, device, free);
+  throw bad_input("this run needs {} of memory and the {} has {} free ({}; the largest single item is {} with {}). {}",
+                  format_bytes(plan.total), name_of(device.type), format_bytes(free), plan.summary(), largest.name,
+                  format_bytes(largest.bytes),
+                  fit ? fmt::format("It fits with {} ({})", fit->settings, format_bytes(fit->bytes))
+                      : std::string("No setting makes it fit: take a smaller model or a larger device"));
+}
+
+}  // namespace primus::train

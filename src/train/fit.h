@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "config/run_config.h"
+#include "train/memory_plan.h"
+
+namespace primus::train {
+
+/// The policy that recomputes least among those that fit `available` bytes: first what an elementwise kernel restores,
+/// then the norms, then ever more whole layers. Where none fits, every layer. `options` says all but the policy.
+model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const model::DecoderOptions& options,
+                                          Device device, std::size_t available);
+
+/// "keeps everything", "restores activations and norms, recomputes 12 of 36 layers"
+std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model);
+
+struct Fit {
+  std::string settings;  // as they are written on the command line
+  std::size_t bytes = 0;
+};
+/// The nearest settings to `config` whose plan needs at most `available` bytes.
+std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,
+                               std::size_t available);
+
+/// Throws Error (kBadInput) when the device has less memory free than the plan needs, saying what takes most and the
+/// nearest settings that fit.
+void require_fit(const config::RunConfig& config, const model::ModelConfig& model, const MemoryPlan& plan,
+                 Device device);
+
+}  // namespace primus::train
