@@ -138,30 +138,22 @@ void line(const std::string& name, double mebibytes, const std::function<void()>
 
 bool wanted(const char* group) { return filter.empty() || std::strstr(group, filter.c_str()) != nullptr; }
 
-void norms() {
+void norms(std::int64_t hidden) {
   if (!wanted("rms_norm")) return;
-  const Data x(kType, kTokens, kHidden), delta(kType, kTokens, kHidden), y(kType, kTokens, kHidden),
-      sum(kType, kTokens, kHidden), weight(kType, 1, kHidden), rstd(DType::kF32, 1, kTokens),
-      d_weight(DType::kF32, 1, kHidden);
-  const double pass = mib(kTokens * kHidden);
+  const Data x(kType, kTokens, hidden), delta(kType, kTokens, hidden), y(kType, kTokens, hidden),
+      sum(kType, kTokens, hidden), weight(kType, 1, hidden), rstd(DType::kF32, 1, kTokens),
+      d_weight(DType::kF32, 1, hidden);
+  const double pass = mib(kTokens * hidden);
   const Tensor w = weight.vector(), r = rstd.vector();
-  line("rms_norm_forward", 2 * pass, [&] { ops::rms_norm_forward(stream(), {x, w, 1e-6F, y, r}); });
-  line("add_rms_norm_forward", 4 * pass, [&] { ops::add_rms_norm_forward(stream(), {x, delta, sum, w, 1e-6F, y, r}); });
-  line("rms_norm_backward, frozen", 4 * pass, [&] { ops::rms_norm_backward(stream(), {y, x, w, r, sum, sum, {}}); });
-  line("rms_norm_backward, d_weight", 4 * pass, [&] {
+  const auto name = [&](const char* what) { return fmt::format("{}, hidden {}", what, hidden); };
+  line(name("rms_norm_forward"), 2 * pass, [&] { ops::rms_norm_forward(stream(), {x, w, 1e-6F, y, r}); });
+  line(name("add_rms_norm_forward"), 4 * pass, [&] {
+    ops::add_rms_norm_forward(stream(), {x, delta, sum, w, 1e-6F, y, r});
+  });
+  line(name("rms_norm_backward"), 4 * pass, [&] { ops::rms_norm_backward(stream(), {y, x, w, r, sum, sum, {}}); });
+  line(name("rms_norm_backward with d_weight"), 4 * pass, [&] {
     ops::rms_norm_backward(stream(), {y, x, w, r, sum, sum, d_weight.vector()});
   });
-  for (const std::int64_t hidden : {1024, 2560, 5120}) {
-    const auto first = [&](const Data& data) { return Tensor(data).columns(0, std::min(hidden, kHidden)); };
-    if (hidden > kHidden) continue;
-    const Tensor narrow = w.slice(0, hidden);
-    line(fmt::format("add_rms_norm_forward, hidden {}", hidden), 4 * mib(kTokens * hidden), [&] {
-      ops::add_rms_norm_forward(stream(), {first(x), first(delta), first(sum), narrow, 1e-6F, first(y), r});
-    });
-    line(fmt::format("rms_norm_backward, frozen, hidden {}", hidden), 4 * mib(kTokens * hidden), [&] {
-      ops::rms_norm_backward(stream(), {first(y), first(x), narrow, r, first(sum), first(sum), {}});
-    });
-  }
 }
 
 void rope() {
@@ -193,10 +185,10 @@ void rope() {
                                 .sin = sin,
                                 .d_q = q_of(d_qkv),
                                 .d_k = k_of(d_qkv)};
-  line("rope_backward with norm, frozen", 3 * pass, [&] { ops::rope_backward(stream(), backward); });
+  line("rope_backward with norm", 3 * pass, [&] { ops::rope_backward(stream(), backward); });
   backward.d_q_weight = d_weight.vector().slice(0, kHeadDim);
   backward.d_k_weight = d_weight.vector().slice(kHeadDim, 2 * kHeadDim);
-  line("rope_backward with norm, d_weight", 3 * pass, [&] { ops::rope_backward(stream(), backward); });
+  line("rope_backward with norm and d_weight", 3 * pass, [&] { ops::rope_backward(stream(), backward); });
 }
 
 void swiglu() {
@@ -313,7 +305,7 @@ void run_all() {
   fmt::print("{}; copy {:.0f} GB/s\n\n", stream().backend().describe(0), limit() / 1e9);
   fmt::print("| {:<42} | {:>9} | {:>8} | {:>6} | {:>5} |\n|---|---|---|---|---|\n", "operation", "µs", "MiB", "GB/s",
              "limit");
-  norms();
+  for (const std::int64_t hidden : {kHidden, std::int64_t{1024}, std::int64_t{2560}, std::int64_t{5120}}) norms(hidden);
   rope();
   swiglu();
   elementwise();

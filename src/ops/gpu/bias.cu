@@ -41,14 +41,16 @@ void bias_backward(Stream& stream, const BiasBackward& args) {
     using T = decltype(type);
     with_pack_width<T>(
         [&](auto width) {
+          const auto kernel = sum_rows_kernel<T, width>;
+          const gpuStream_t on = stream_of(stream);
           const Index across = divide_up(dy.columns(), Index{kLanes} * width);
-          const Index down = blocks_for(stream, divide_up(dy.rows(), kGroups), 8) / across + 1;
-          const PartialSums partial = partial_sums_of(stream, down, dy.columns());
+          const Index down = std::max<Index>(1, resident_blocks(stream, kernel, kBlockThreads) / across);
+          const PartialSums partial =
+              partial_sums_of(stream, std::min(down, divide_up(dy.rows(), kGroups)), dy.columns());
           const dim3 grid(static_cast<unsigned>(across), static_cast<unsigned>(partial.count));
-          sum_rows_kernel<T, width>
-              <<<grid, dim3(kLanes, kGroups), 0, stream_of(stream)>>>(rows_of<const T>(dy), dy.rows(), partial);
+          kernel<<<grid, dim3(kLanes, kGroups), 0, on>>>(rows_of<const T>(dy), dy.rows(), partial);
           GPU_LAUNCH_CHECK(stream, "bias_backward");
-          add_partial_sums(stream, "bias_backward, sums", partial, d_bias);
+          add_partial_sums(stream, "bias_backward, sums", {partial, d_bias});
         },
         dy);
   });

@@ -60,9 +60,6 @@ struct DropoutPack {
   }
 };
 
-/// As one row where that is the same, so that packs are lost at its end alone.
-Tensor flattened(const Tensor& tensor) { return tensor.is_contiguous() ? tensor.as_matrix(1, tensor.numel()) : tensor; }
-
 template <typename In, typename Out>
 void convert_elements(Stream& stream, const Tensor& in, const Tensor& out, float scale) {
   const auto launch = [&](auto width) {
@@ -81,8 +78,11 @@ void convert_elements(Stream& stream, const Tensor& in, const Tensor& out, float
 }  // namespace
 
 void convert(Stream& stream, const Convert& args) {
-  const bool flat = args.in.is_contiguous() && args.out.is_contiguous();
-  const Tensor in = flat ? flattened(args.in) : args.in, out = flat ? flattened(args.out) : args.out;
+  Tensor in = args.in, out = args.out;
+  if (in.is_contiguous() && out.is_contiguous()) {  // one row, whatever its rows' length
+    in = in.as_matrix(1, in.numel());
+    out = out.as_matrix(1, out.numel());
+  }
   with_element_type(in.dtype(), [&](auto from) {
     with_element_type(out.dtype(),
                       [&](auto to) { convert_elements<decltype(from), decltype(to)>(stream, in, out, args.scale); });

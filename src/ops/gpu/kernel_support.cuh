@@ -69,6 +69,17 @@ __device__ __forceinline__ float rounded_to(float value) {
   return to_float(from_float<T>(value));
 }
 
+/// exp with a relative error of about |x| · 2^-23, no denormals.
+__device__ __forceinline__ float fast_exp(float x) {
+#if defined(PRIMUS_HIP)
+  return __expf(x);
+#else
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.44269504F));
+  return result;
+#endif
+}
+
 // Packs ----------------------------------------------------------------------------------------------------------
 
 constexpr int alignment_of_pack(int bytes) { return bytes < kAccessBytes ? bytes : kAccessBytes; }
@@ -88,19 +99,107 @@ struct Floats {
   __device__ __forceinline__ float operator[](int i) const { return values[i]; }
 };
 
+/// Two adjacent elements of 16 bits, which the device converts and multiplies at once.
+struct Pair {
+  std::uint32_t bits;
+};
+
+__device__ __forceinline__ float2 to_floats(Pair pair, BF16) {
+  return {__uint_as_float(pair.bits << 16), __uint_as_float(pair.bits & 0xFFFF0000U)};
+}
+__device__ __forceinline__ float2 to_floats(Pair pair, F16) {
+  return {to_float(F16{static_cast<std::uint16_t>(pair.bits)}),
+          to_float(F16{static_cast<std::uint16_t>(pair.bits >> 16)})};
+}
+
+#if defined(PRIMUS_HIP)
+template <typename T>
+__device__ __forceinline__ Pair pair_of(float low, float high, T) {
+  return {from_float<T>(low).bits | static_cast<std::uint32_t>(from_float<T>(high).bits) << 16};
+}
+template <typename T>
+__device__ __forceinline__ Pair product(Pair a, Pair b, T type) {
+  const float2 x = to_floats(a, type), y = to_floats(b, type);
+  return pair_of(x.x * y.x, x.y * y.y, type);
+}
+#else
+template <typename Native>
+__device__ __forceinline__ Pair bits_of(const Native& native) {
+  static_assert(sizeof(Native) == sizeof(Pair));
+  return *reinterpret_cast<const Pair*>(&native);
+}
+template <typename Native>
+__device__ __forceinline__ Native native(Pair pair) {
+  return *reinterpret_cast<const Native*>(&pair);
+}
+__device__ __forceinline__ Pair pair_of(float low, float high, BF16) {
+  return bits_of(__floats2bfloat162_rn(low, high));
+}
+__device__ __forceinline__ Pair pair_of(float low, float high, F16) { return bits_of(__floats2half2_rn(low, high)); }
+__device__ __forceinline__ Pair product(Pair a, Pair b, BF16) {
+  return bits_of(__hmul2(native<__nv_bfloat162>(a), native<__nv_bfloat162>(b)));
+}
+__device__ __forceinline__ Pair product(Pair a, Pair b, F16) {
+  return bits_of(__hmul2(native<__half2>(a), native<__half2>(b)));
+}
+#endif
+
+template <typename T, int kWidth>
+constexpr bool kHasPairs = sizeof(T) == 2 && kWidth % 2 == 0;
+
+/// Elements 2·i and 2·i + 1.
+template <typename T, int kWidth>
+__device__ __forceinline__ Pair pair_at(const Pack<T, kWidth>& pack, int i) {
+  Pair pair;
+  __builtin_memcpy(&pair, pack.values + 2 * i, sizeof pair);
+  return pair;
+}
+template <typename T, int kWidth>
+__device__ __forceinline__ void set_pair(Pack<T, kWidth>& pack, int i, Pair pair) {
+  __builtin_memcpy(pack.values + 2 * i, &pair, sizeof pair);
+}
+
 template <int kWidth, typename T>
 __device__ __forceinline__ Floats<kWidth> unpacked(const Pack<T, kWidth>& pack) {
   Floats<kWidth> floats;
+  if constexpr (kHasPairs<T, kWidth>) {
 #pragma unroll
-  for (int i = 0; i < kWidth; ++i) floats[i] = to_float(pack.values[i]);
+    for (int i = 0; i < kWidth / 2; ++i) {
+      const float2 both = to_floats(pair_at(pack, i), T{});
+      floats[2 * i] = both.x;
+      floats[2 * i + 1] = both.y;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) floats[i] = to_float(pack.values[i]);
+  }
   return floats;
 }
 
 template <typename T, int kWidth>
 __device__ __forceinline__ Pack<T, kWidth> packed(const Floats<kWidth>& floats) {
   Pack<T, kWidth> pack;
+  if constexpr (kHasPairs<T, kWidth>) {
 #pragma unroll
-  for (int i = 0; i < kWidth; ++i) pack.values[i] = from_float<T>(floats[i]);
+    for (int i = 0; i < kWidth / 2; ++i) set_pair(pack, i, pair_of(floats[2 * i], floats[2 * i + 1], T{}));
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) pack.values[i] = from_float<T>(floats[i]);
+  }
+  return pack;
+}
+
+/// a · b, rounded once to T, as the f32 product of 16-bit elements is exact.
+template <typename T, int kWidth>
+__device__ __forceinline__ Pack<T, kWidth> product(const Pack<T, kWidth>& a, const Pack<T, kWidth>& b) {
+  Pack<T, kWidth> pack;
+  if constexpr (kHasPairs<T, kWidth>) {
+#pragma unroll
+    for (int i = 0; i < kWidth / 2; ++i) set_pair(pack, i, product(pair_at(a, i), pair_at(b, i), T{}));
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) pack.values[i] = from_float<T>(to_float(a.values[i]) * to_float(b.values[i]));
+  }
   return pack;
 }
 
@@ -242,11 +341,12 @@ constexpr V divide_up(V count, std::type_identity_t<V> size) {
   return (count + size - 1) / size;
 }
 
-/// Blocks of a kernel whose threads step through `count` pieces of work: no more than are needed, and no more than
-/// `per_multiprocessor` times what the device runs at once.
-inline unsigned blocks_for(const Stream& stream, Index count, int per_multiprocessor) {
-  const Index most = Index{limits_of(stream).multiprocessors} * per_multiprocessor;
-  return static_cast<unsigned>(std::max<Index>(1, std::min(count, most)));
+/// Blocks of a kernel that the device runs at once: the grid of one whose threads step through their work.
+template <typename Kernel>
+Index resident_blocks(const Stream& stream, Kernel* kernel, int threads, std::size_t shared_bytes = 0) {
+  int of_multiprocessor = 0;
+  GPU_CHECK(gpuOccupancyMaxActiveBlocksPerMultiprocessor(&of_multiprocessor, kernel, threads, shared_bytes));
+  return Index{limits_of(stream).multiprocessors} * of_multiprocessor;
 }
 
 /// body(row, column) with the first column of every pack of a matrix.

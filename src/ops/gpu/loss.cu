@@ -2,19 +2,21 @@
 
 #if !defined(PRIMUS_HIP)
 #include <cooperative_groups.h>
+#include <cuda_pipeline.h>
 #endif
 
 #include "ops/gpu/kernel_support.cuh"
 #include "ops/gpu/table.h"
 
 /// Softmax cross entropy. A row of logits (600 KB for a vocabulary of 151,936 in f32) does not fit a multiprocessor,
-/// and reading it twice from memory would cost a third more time. So a row is shared by a cluster of blocks, each of
-/// which keeps its part in shared memory between the reading and the writing; the blocks exchange their parts' sums.
-/// Where there are no clusters, or the vocabulary is larger still, what does not fit is read again.
+/// and reading it twice from memory would cost two thirds more time. So a row is shared by a cluster of blocks that
+/// exchange their sums, and each block keeps its part in shared memory from the reading to the writing. As soon as an
+/// element of the gradient is written, the logit of the cluster's next row is fetched into its place, so that memory is
+/// never idle. What does not fit (no clusters, or a larger vocabulary) is read again.
 namespace primus::ops::gpu {
 namespace {
 
-constexpr int kThreads = 512;
+constexpr int kThreads = 256;
 constexpr int kMaxClusterBlocks = 8;  // the most that every device with clusters allows
 
 #if !defined(PRIMUS_HIP) && (!defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900)
@@ -39,8 +41,27 @@ struct Cluster {
 };
 #endif
 
-/// Σ exp(x − highest) over some logits. exp is the fast one: its error, |x − highest| · 2^-24 relative, is that of the
-/// difference itself.
+/// Copies from memory to shared memory that go on while the thread does other things. It may read them, no other thread
+/// may, when it has waited.
+template <typename V>
+__device__ __forceinline__ void copy_async(V* shared, const V* global) {
+#if !defined(PRIMUS_HIP)
+  if constexpr (sizeof(V) >= 4) {
+    __pipeline_memcpy_async(shared, global, sizeof(V));
+    return;
+  }
+#endif
+  *shared = *global;
+}
+
+__device__ __forceinline__ void wait_for_copies() {
+#if !defined(PRIMUS_HIP)
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+#endif
+}
+
+/// Σ exp(x − highest) over some logits. exp is the fast one: its error is that of the difference x − highest itself.
 struct ExpSum {
   float highest = -FLT_MAX;
   float sum = 0.0F;
@@ -51,32 +72,39 @@ struct ExpSum {
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) peak = fmaxf(peak, logits[e]);
     if (peak > highest) {
-      sum *= __expf(highest - peak);
+      sum *= fast_exp(highest - peak);
       highest = peak;
     }
 #pragma unroll
-    for (int e = 0; e < kWidth; ++e) sum += __expf(logits[e] - highest);
+    for (int e = 0; e < kWidth; ++e) sum += fast_exp(logits[e] - highest);
   }
 
   __device__ __forceinline__ void add(const ExpSum& other) {
     const float peak = fmaxf(highest, other.highest);
-    sum = sum * __expf(highest - peak) + other.sum * __expf(other.highest - peak);
+    sum = sum * fast_exp(highest - peak) + other.sum * fast_exp(other.highest - peak);
     highest = peak;
   }
 };
 
-/// The sum over the block's threads in a fixed order, for each of them.
-__device__ ExpSum sum_of_block(ExpSum own) {
-  __shared__ float highest[kThreads / kWarpSize], sum[kThreads / kWarpSize];
-  for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
+/// The sum over `lanes` adjacent threads; the same bits in the first of them every time.
+__device__ __forceinline__ ExpSum sum_of_lanes(ExpSum own, int lanes) {
+  for (int distance = lanes / 2; distance > 0; distance /= 2) {
     ExpSum other;
     other.highest = shuffle_xor(own.highest, distance);
     other.sum = shuffle_xor(own.sum, distance);
     own.add(other);
   }
+  return own;
+}
+
+/// The sum over the block's threads, for each of them.
+__device__ ExpSum sum_of_block(const ExpSum& own) {
+  __shared__ float highest[kThreads / kWarpSize], sum[kThreads / kWarpSize];
+  const ExpSum of_warp = sum_of_lanes(own, kWarpSize);
+  __syncthreads();  // until the result of an earlier call has been read
   if (threadIdx.x % kWarpSize == 0) {
-    highest[threadIdx.x / kWarpSize] = own.highest;
-    sum[threadIdx.x / kWarpSize] = own.sum;
+    highest[threadIdx.x / kWarpSize] = of_warp.highest;
+    sum[threadIdx.x / kWarpSize] = of_warp.sum;
   }
   __syncthreads();
   ExpSum total;
@@ -89,28 +117,31 @@ __device__ ExpSum sum_of_block(ExpSum own) {
   return total;
 }
 
-/// The sum over the `blocks` of a row, for each thread of all of them.
-__device__ ExpSum sum_of_row(const ExpSum& own, int blocks) {
-  __shared__ float part[2], whole[2];
+/// The sum over the `blocks` of a row, for each thread of all of them. Calls alternate between slots 0 and 1: a block
+/// may be in the next call while another still reads what it left for this one. Cluster::synchronize() has to follow
+/// the last.
+__device__ ExpSum sum_of_row(const ExpSum& own, int blocks, int slot) {
+  __shared__ float part[2][2], whole[2];
   ExpSum total = sum_of_block(own);
   if (blocks == 1) return total;
   if (threadIdx.x == 0) {
-    part[0] = total.highest;
-    part[1] = total.sum;
+    part[slot][0] = total.highest;
+    part[slot][1] = total.sum;
   }
   Cluster::synchronize();
-  if (threadIdx.x == 0) {
-    total = {};
-    for (int rank = 0; rank < blocks; ++rank) {
-      ExpSum other;
-      other.highest = Cluster::of_rank(part[0], rank);
-      other.sum = Cluster::of_rank(part[1], rank);
-      total.add(other);
+  if (threadIdx.x < kWarpSize) {
+    ExpSum other;
+    if (threadIdx.x < blocks) {
+      other.highest = Cluster::of_rank(part[slot][0], static_cast<int>(threadIdx.x));
+      other.sum = Cluster::of_rank(part[slot][1], static_cast<int>(threadIdx.x));
     }
-    whole[0] = total.highest;
-    whole[1] = total.sum;
+    other = sum_of_lanes(other, kMaxClusterBlocks);
+    if (threadIdx.x == 0) {
+      whole[0] = other.highest;
+      whole[1] = other.sum;
+    }
   }
-  Cluster::synchronize();  // also so that no block ends while others read what it shares
+  __syncthreads();
   total.highest = whole[0];
   total.sum = whole[1];
   return total;
@@ -124,127 +155,205 @@ struct CrossEntropy {
   Rows<D> d_logits;        // may be the logits
   float scale;             // of the gradient
   const StepState* state;  // for the loss scale
+  Index rows;
   Index columns;
   int blocks;  // of a row
   int kept;    // packs that a block keeps in shared memory
 };
 
-template <typename L, typename D, int kWidth, bool kGradient>
-__global__ void __launch_bounds__(kThreads) cross_entropy_kernel(CrossEntropy<L, D> args) {
+/// The packs of a row that this block handles.
+template <int kWidth>
+struct PartOfRow {
+  int rank;
+  Index begin;
+  int count;
+
+  __device__ PartOfRow(Index columns, int blocks) : rank(blocks == 1 ? 0 : Cluster::rank()) {
+    const Index packs = columns / kWidth;
+    begin = packs * rank / blocks;
+    count = static_cast<int>(packs * (rank + 1) / blocks - begin);
+  }
+};
+
+__device__ __forceinline__ float loss_of(const ExpSum& total, float target_logit) {
+  return logf(total.sum) + (total.highest - target_logit);
+}
+
+template <typename L, typename D, int kWidth>
+__global__ void __launch_bounds__(kThreads) forward_kernel(CrossEntropy<L, D> args) {
   constexpr int kAhead = 4;  // packs that a thread reads at a time
-  extern __shared__ __align__(kAccessBytes) unsigned char room[];
-  auto* kept = reinterpret_cast<Pack<L, kWidth>*>(room);
-
-  const int rank = args.blocks == 1 ? 0 : Cluster::rank();
-  const Index row = blockIdx.x / args.blocks, packs = args.columns / kWidth;
-  const Index begin = packs * rank / args.blocks;
-  const int count = static_cast<int>(packs * (rank + 1) / args.blocks - begin);
-  const L* logits = args.logits.at(row, begin * kWidth);
-  const Index target = args.targets[row];
-  const float target_logit = to_float(*args.logits.at(row, target));
-
+  const PartOfRow<kWidth> part(args.columns, args.blocks);
+  const Index row = blockIdx.x / args.blocks;
+  const L* logits = args.logits.at(row, part.begin * kWidth);
   ExpSum own;
-  for (int first = static_cast<int>(threadIdx.x); first < count; first += kAhead * kThreads) {
+  for (int first = static_cast<int>(threadIdx.x); first < part.count; first += kAhead * kThreads) {
     Pack<L, kWidth> ahead[kAhead];
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      const int pack = first + i * kThreads;
-      if (pack < count) ahead[i] = load_pack<kWidth>(logits + static_cast<Index>(pack) * kWidth);
+      const Index pack = first + i * kThreads;
+      if (pack < part.count) ahead[i] = load_pack<kWidth>(logits + pack * kWidth);
     }
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      const int pack = first + i * kThreads;
-      if (pack >= count) continue;
-      if (kGradient && pack < args.kept) kept[pack] = ahead[i];
-      own.add(unpacked(ahead[i]));
+      if (first + i * kThreads < part.count) own.add(unpacked(ahead[i]));
     }
   }
-  const ExpSum total = sum_of_row(own, args.blocks);
-  if (rank == 0 && threadIdx.x == 0) args.loss[row] = logf(total.sum) + (total.highest - target_logit);
+  const ExpSum total = sum_of_row(own, args.blocks, 0);
+  if (part.rank == 0 && threadIdx.x == 0) {
+    args.loss[row] = loss_of(total, to_float(*args.logits.at(row, args.targets[row])));
+  }
+  if (args.blocks > 1) Cluster::synchronize();
+}
 
-  if constexpr (kGradient) {
-    const float scale = static_cast<float>(static_cast<double>(args.scale) * args.state->loss_scale);
+/// Clusters step through the rows. A thread reads and writes its own packs only, in shared memory too.
+template <typename L, typename D, int kWidth>
+__global__ void __launch_bounds__(kThreads) forward_backward_kernel(CrossEntropy<L, D> args) {
+  extern __shared__ __align__(kAccessBytes) unsigned char room[];
+  auto* kept = reinterpret_cast<Pack<L, kWidth>*>(room);
+  const PartOfRow<kWidth> part(args.columns, args.blocks);
+  const int kept_count = min(part.count, args.kept), thread = static_cast<int>(threadIdx.x);
+  const Index clusters = gridDim.x / args.blocks;
+  const float scale = static_cast<float>(static_cast<double>(args.scale) * args.state->loss_scale);
+
+  const auto in_memory = [&](Index row, int pack) { return args.logits.at(row, (part.begin + pack) * kWidth); };
+  const auto fetch = [&](Index row, int pack) {
+    copy_async(kept + pack, reinterpret_cast<const Pack<L, kWidth>*>(in_memory(row, pack)));
+  };
+  const auto logits_of = [&](Index row, int pack) {
+    return unpacked(pack < kept_count ? kept[pack] : load_pack<kWidth>(in_memory(row, pack)));
+  };
+
+  Index row = blockIdx.x / args.blocks;
+  for (int pack = thread; row < args.rows && pack < kept_count; pack += kThreads) fetch(row, pack);
+  for (int slot = 0; row < args.rows; row += clusters, slot ^= 1) {
+    const Index target = args.targets[row], next_row = row + clusters;
+    const float target_logit = to_float(*args.logits.at(row, target));  // before anything is written
+    wait_for_copies();
+    ExpSum own;
+#pragma unroll 2
+    for (int pack = thread; pack < part.count; pack += kThreads) own.add(logits_of(row, pack));
+    const ExpSum total = sum_of_row(own, args.blocks, slot);
+    if (part.rank == 0 && thread == 0) args.loss[row] = loss_of(total, target_logit);
+
     const float factor = scale / total.sum;
-    D* d_logits = args.d_logits.at(row, begin * kWidth);
-    for (int pack = static_cast<int>(threadIdx.x); pack < count; pack += kThreads) {
-      const Index column = static_cast<Index>(pack) * kWidth;
-      auto values = unpacked(pack < args.kept ? kept[pack] : load_pack<kWidth>(logits + column));
+#pragma unroll 2
+    for (int pack = thread; pack < part.count; pack += kThreads) {
+      auto values = logits_of(row, pack);
 #pragma unroll
-      for (int e = 0; e < kWidth; ++e) values[e] = __expf(values[e] - total.highest) * factor;
-      store(d_logits + column, values);
+      for (int e = 0; e < kWidth; ++e) values[e] = fast_exp(values[e] - total.highest) * factor;
+      store(args.d_logits.at(row, (part.begin + pack) * kWidth), values);
+      if (next_row < args.rows && pack < kept_count) fetch(next_row, pack);
     }
-    // the thread that wrote the target's pack corrects it
-    const Index own_target = target / kWidth - begin;
-    if (own_target >= 0 && own_target < count && own_target % kThreads == threadIdx.x) {
-      const float probability = __expf(target_logit - total.highest) / total.sum;
+    const Index own_target = target / kWidth - part.begin;
+    if (own_target >= 0 && own_target < part.count && own_target % kThreads == thread) {
+      const float probability = fast_exp(target_logit - total.highest) / total.sum;
       *args.d_logits.at(row, target) = from_float<D>((probability - 1.0F) * scale);
     }
   }
+  if (args.blocks > 1) Cluster::synchronize();
 }
 
-/// Blocks for a row, and the shared memory that each of them keeps logits in.
-struct Split {
-  int blocks;
-  std::size_t kept_bytes;
-};
+bool has_clusters(const Stream& stream) {
+  return stream.device().type == DeviceType::kCuda && limits_of(stream).compute_capability >= 90;
+}
 
-Split split_of(const Stream& stream, Index rows, Index row_bytes, bool keeps) {
-  const DeviceLimits& limits = limits_of(stream);
-  const bool has_clusters = stream.device().type == DeviceType::kCuda && limits.compute_capability >= 90;
-  // three blocks a multiprocessor: while one writes, others read
-  const Index room = static_cast<Index>(limits.shared_memory_per_block / 3 - 1024);
+/// Enough blocks for a row to keep every multiprocessor busy with `rows` of them.
+int blocks_of_row(const Stream& stream, Index rows) {
   int blocks = 1;
-  while (has_clusters && blocks < kMaxClusterBlocks &&
-         ((keeps && row_bytes > blocks * room) || rows * blocks < 4 * limits.multiprocessors)) {
+  while (has_clusters(stream) && blocks < kMaxClusterBlocks && rows * blocks < 4 * limits_of(stream).multiprocessors) {
     blocks *= 2;
   }
-  const Index most = static_cast<Index>(limits.shared_memory_per_block) - 1024;
-  const Index part = divide_up(row_bytes, Index{blocks}) + kAccessBytes;
-  const Index kept = part <= room ? part : std::min(part, has_clusters ? most : room);
-  return {blocks, keeps ? static_cast<std::size_t>(kept) : 0};
+  return blocks;
 }
 
-template <typename L, typename D, int kWidth, bool kGradient>
-void launch(Stream& stream, const char* name, CrossEntropy<L, D> args, Index rows) {
-  const auto kernel = cross_entropy_kernel<L, D, kWidth, kGradient>;
-  const Split split = split_of(stream, rows, args.columns * static_cast<Index>(sizeof(L)), kGradient);
-  args.blocks = split.blocks;
-  args.kept = static_cast<int>(split.kept_bytes / sizeof(Pack<L, kWidth>));
-  const auto grid = static_cast<unsigned>(rows * split.blocks);
-  GPU_CHECK(gpuFuncSetAttribute(reinterpret_cast<const void*>(kernel), gpuFuncAttributeMaxDynamicSharedMemorySize,
-                                static_cast<int>(split.kept_bytes)));
-#if defined(PRIMUS_HIP)
-  kernel<<<grid, kThreads, split.kept_bytes, stream_of(stream)>>>(args);
-#else
-  cudaLaunchAttribute cluster = {};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {static_cast<unsigned>(split.blocks), 1, 1};
+#if !defined(PRIMUS_HIP)
+struct ClusterLaunch {
+  cudaLaunchAttribute attribute = {};
   cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = kThreads;
-  config.dynamicSmemBytes = split.kept_bytes;
-  config.stream = stream_of(stream);
-  config.attrs = &cluster;
-  config.numAttrs = split.blocks > 1 ? 1 : 0;
-  GPU_CHECK(cudaLaunchKernelEx(&config, kernel, args));
+
+  ClusterLaunch(const Stream& stream, int blocks, std::size_t shared_bytes) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {static_cast<unsigned>(blocks), 1, 1};
+    config.gridDim = static_cast<unsigned>(blocks);
+    config.blockDim = kThreads;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream_of(stream);
+    config.attrs = &attribute;
+    config.numAttrs = blocks > 1 ? 1 : 0;
+  }
+  ClusterLaunch(const ClusterLaunch&) = delete;
+  ClusterLaunch& operator=(const ClusterLaunch&) = delete;
+};
 #endif
-  GPU_LAUNCH_CHECK(stream, name);
+
+/// How many clusters of `blocks` blocks the device runs at once.
+template <typename Kernel>
+Index resident_clusters(const Stream& stream, Kernel* kernel, int blocks, std::size_t shared_bytes) {
+  if (blocks == 1) return resident_blocks(stream, kernel, kThreads, shared_bytes);
+#if !defined(PRIMUS_HIP)
+  int clusters = 0;
+  const ClusterLaunch launch(stream, blocks, shared_bytes);
+  GPU_CHECK(cudaOccupancyMaxActiveClusters(&clusters, kernel, &launch.config));
+  return clusters;
+#endif
 }
 
-template <typename L, typename D, bool kGradient>
-void cross_entropy(Stream& stream, const char* name, const CrossEntropyForwardBackward& args) {
-  const Tensor& logits = args.logits;
-  const CrossEntropy<L, D> kernel_args = {.logits = rows_of<const L>(logits),
-                                          .targets = elements_of<const std::int32_t>(args.targets),
-                                          .loss = elements_of<float>(args.loss),
-                                          .d_logits = rows_of<D>(args.d_logits),
-                                          .scale = args.scale,
-                                          .state = static_cast<const StepState*>(args.state.data()),
-                                          .columns = logits.columns(),
-                                          .blocks = 1,
-                                          .kept = 0};
-  with_pack_width<L>([&](auto width) { launch<L, D, width, kGradient>(stream, name, kernel_args, logits.rows()); },
-                     logits, args.d_logits);
+template <typename Kernel, typename Args>
+void launch(const Stream& stream, Kernel* kernel, const Args& args, Index clusters, std::size_t shared_bytes) {
+#if defined(PRIMUS_HIP)
+  kernel<<<static_cast<unsigned>(clusters), kThreads, shared_bytes, stream_of(stream)>>>(args);
+#else
+  ClusterLaunch launch(stream, args.blocks, shared_bytes);
+  launch.config.gridDim.x = static_cast<unsigned>(clusters * args.blocks);
+  GPU_CHECK(cudaLaunchKernelEx(&launch.config, kernel, args));
+#endif
+}
+
+template <typename L, typename D, int kWidth>
+void forward(Stream& stream, CrossEntropy<L, D> args) {
+  args.blocks = blocks_of_row(stream, args.rows);
+  launch(stream, forward_kernel<L, D, kWidth>, args, args.rows, 0);
+  GPU_LAUNCH_CHECK(stream, "cross_entropy_forward");
+}
+
+template <typename L, typename D, int kWidth>
+void forward_backward(Stream& stream, CrossEntropy<L, D> args) {
+  const auto most = static_cast<Index>(limits_of(stream).shared_memory_per_block) - 1024;
+  const Index good = most / 3;  // three blocks a multiprocessor: while one waits, others read and write
+  const Index row_bytes = args.columns * static_cast<Index>(sizeof(L));
+  args.blocks = blocks_of_row(stream, args.rows);
+  while (has_clusters(stream) && args.blocks < kMaxClusterBlocks && row_bytes > args.blocks * good) args.blocks *= 2;
+  const Index part_bytes = divide_up(row_bytes, Index{args.blocks}) + kAccessBytes;
+  const auto bytes = static_cast<std::size_t>(std::min(part_bytes, has_clusters(stream) ? most : good));
+  args.kept = static_cast<int>(bytes / sizeof(Pack<L, kWidth>));
+
+  const auto kernel = forward_backward_kernel<L, D, kWidth>;
+  stream_of(stream);  // the device whose kernel's attribute is set
+  GPU_CHECK(gpuFuncSetAttribute(reinterpret_cast<const void*>(kernel), gpuFuncAttributeMaxDynamicSharedMemorySize,
+                                static_cast<int>(bytes)));
+  const Index clusters = std::min(args.rows, resident_clusters(stream, kernel, args.blocks, bytes));
+  launch(stream, kernel, args, clusters, bytes);
+  GPU_LAUNCH_CHECK(stream, "cross_entropy_forward_backward");
+}
+
+template <typename L, typename D>
+CrossEntropy<L, D> kernel_args(const CrossEntropyForwardBackward& args) {
+  return {.logits = rows_of<const L>(args.logits),
+          .targets = elements_of<const std::int32_t>(args.targets),
+          .loss = elements_of<float>(args.loss),
+          .d_logits = rows_of<D>(args.d_logits),
+          .scale = args.scale,
+          .state = static_cast<const StepState*>(args.state.data()),
+          .rows = args.logits.rows(),
+          .columns = args.logits.columns(),
+          .blocks = 1,
+          .kept = 0};
+}
+
+template <typename L, typename D>
+void forward_backward(Stream& stream, const CrossEntropyForwardBackward& args) {
+  with_pack_width<L>([&](auto width) { forward_backward<L, D, width>(stream, kernel_args<L, D>(args)); }, args.logits,
+                     args.d_logits);
 }
 
 }  // namespace
@@ -252,8 +361,8 @@ void cross_entropy(Stream& stream, const char* name, const CrossEntropyForwardBa
 void cross_entropy_forward(Stream& stream, const CrossEntropyForward& args) {
   with_element_type(args.logits.dtype(), [&](auto type) {
     using T = decltype(type);
-    cross_entropy<T, T, false>(stream, "cross_entropy_forward",
-                               {.logits = args.logits, .targets = args.targets, .loss = args.loss});
+    const auto forward_args = kernel_args<T, T>({.logits = args.logits, .targets = args.targets, .loss = args.loss});
+    with_pack_width<T>([&](auto width) { forward<T, T, width>(stream, forward_args); }, args.logits);
   });
 }
 
@@ -261,9 +370,9 @@ void cross_entropy_forward_backward(Stream& stream, const CrossEntropyForwardBac
   with_element_type(args.d_logits.dtype(), [&](auto type) {
     using T = decltype(type);
     if (args.logits.dtype() == args.d_logits.dtype()) {
-      cross_entropy<T, T, true>(stream, "cross_entropy_forward_backward", args);
+      forward_backward<T, T>(stream, args);
     } else {
-      cross_entropy<float, T, true>(stream, "cross_entropy_forward_backward", args);
+      forward_backward<float, T>(stream, args);
     }
   });
 }

@@ -7,9 +7,8 @@
 namespace primus::ops::gpu {
 namespace {
 
-constexpr int kMaxThreads = 1024;
-
-constexpr int max_threads(int packs) { return packs <= 4 ? kBlockThreads : kMaxThreads; }
+/// A pack a thread where 1024 threads suffice: many threads keep more loads in flight than many registers.
+constexpr int max_threads(int packs) { return packs == 4 ? 512 : 1024; }
 
 /// body(i, column) for each pack of the row that this thread keeps.
 template <int kWidth, int kPacks, typename Body>
@@ -35,7 +34,7 @@ void with_block_of_row(Index columns, const Body& body) {
   if constexpr (kWidth == 1) {
     found = try_packs(Int<4>{}) || try_packs(Int<32>{});
   } else {
-    found = try_packs(Int<1>{}) || try_packs(Int<2>{}) || try_packs(Int<4>{}) || try_packs(Int<8>{});
+    found = try_packs(Int<1>{}) || try_packs(Int<4>{}) || try_packs(Int<8>{});
   }
   PRIMUS_CHECK(found, columns);
 }
@@ -76,11 +75,11 @@ __global__ void __launch_bounds__(max_threads(kPacks)) forward_kernel(Forward<T>
   });
   const float rstd = rsqrtf(block_sum(squares) / static_cast<float>(args.columns) + args.eps);
   for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
-    auto y = unpacked(x[i]);
-    const auto weight = load<kWidth>(args.weight + column);
+    auto normed = unpacked(x[i]);
 #pragma unroll
-    for (int e = 0; e < kWidth; ++e) y[e] = rounded_to<T>(y[e] * rstd) * weight[e];
-    store(args.y.at(row, column), y);
+    for (int e = 0; e < kWidth; ++e) normed[e] *= rstd;
+    const auto weight = load_pack<kWidth>(args.weight + column);
+    store_pack(args.y.at(row, column), product(packed<T>(normed), weight));
   });
   if (args.rstd != nullptr && threadIdx.x == 0) args.rstd[row] = rstd;
 }
@@ -160,9 +159,6 @@ void forward(Stream& stream, const char* name, const AddRmsNormForward& args) {
   GPU_LAUNCH_CHECK(stream, name);
 }
 
-/// Enough to keep every multiprocessor busy; more would only leave more partial sums.
-constexpr int kSummingBlocks = 4;
-
 template <typename T, int kWidth>
 void backward(Stream& stream, const RmsNormBackward& args) {
   const Tensor& x = args.x;
@@ -183,11 +179,13 @@ void backward(Stream& stream, const RmsNormBackward& args) {
       GPU_LAUNCH_CHECK(stream, "rms_norm_backward");
       return;
     }
-    const PartialSums partial = partial_sums_of(stream, blocks_for(stream, x.rows(), kSummingBlocks), x.columns());
+    const auto kernel = backward_kernel<T, kWidth, packs, true>;
+    const Index blocks = std::min(x.rows(), resident_blocks(stream, kernel, threads));
+    const PartialSums partial = partial_sums_of(stream, blocks, x.columns());
     kernel_args.d_weight = partial.data;
-    backward_kernel<T, kWidth, packs, true><<<partial.count, threads, 0, on>>>(kernel_args);
+    kernel<<<partial.count, threads, 0, on>>>(kernel_args);
     GPU_LAUNCH_CHECK(stream, "rms_norm_backward");
-    add_partial_sums(stream, "rms_norm_backward, d_weight", partial, args.d_weight);
+    add_partial_sums(stream, "rms_norm_backward, d_weight", {partial, args.d_weight});
   });
 }
 

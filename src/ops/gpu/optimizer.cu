@@ -64,20 +64,23 @@ __device__ __forceinline__ T stochastically_rounded(float value, std::uint32_t r
   }
 }
 
-/// Two words for each of the elements from `element` on, as ops/adamw.h says.
+/// Two words for each of the elements from `element` on, as ops/adamw.h says. More than one begin at an even element.
 template <int kCount>
 struct RandomBits {
   std::uint32_t first[kCount];
   std::uint32_t second[kCount];
 
   __device__ __forceinline__ RandomBits(std::uint64_t seed, std::uint64_t updates, std::uint64_t element) {
-    PhiloxWords words = {};
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const bool odd = (element + i) % 2 != 0;
-      if (i == 0 || !odd) words = philox(seed, updates, (element + i) / 2);
+    for (int i = 0; i < kCount; i += 2) {
+      const PhiloxWords words = philox(seed, updates, (element + i) / 2);
+      const bool odd = kCount == 1 && element % 2 != 0;
       first[i] = odd ? words.word[2] : words.word[0];
       second[i] = odd ? words.word[3] : words.word[1];
+      if constexpr (kCount > 1) {
+        first[i + 1] = words.word[2];
+        second[i + 1] = words.word[3];
+      }
     }
   }
 };
@@ -95,19 +98,35 @@ __device__ __forceinline__ void store_weights(void* weights, DType type, Index i
   }
 }
 
+/// Elements as they are before the update.
+template <int kCount, typename G, typename M, typename A, typename V>
+struct Loaded {
+  Pack<G, kCount> grads;
+  Pack<M, kCount> master;
+  Pack<A, kCount> exp_avg;
+  Pack<V, kCount> exp_avg_sq;
+
+  Loaded() = default;
+  __device__ __forceinline__ Loaded(const Update<G, M, A, V>& args, Index i)
+      : grads(load_pack<kCount>(args.grads + i)),
+        master(load_pack<kCount>(args.master + i)),
+        exp_avg(load_pack<kCount>(args.exp_avg + i)),
+        exp_avg_sq(load_pack<kCount>(args.exp_avg_sq + i)) {}
+};
+
 /// Elements i … i + kCount − 1.
 template <int kCount, typename G, typename M, typename A, typename V>
-__device__ __forceinline__ void update(const Update<G, M, A, V>& args, const Factors& f, std::uint64_t updates,
-                                       Index i) {
-  const auto grads = load<kCount>(args.grads + i), master = load<kCount>(args.master + i),
-             exp_avg = load<kCount>(args.exp_avg + i), exp_avg_sq = load<kCount>(args.exp_avg_sq + i);
+__device__ __forceinline__ void update(const Update<G, M, A, V>& args, const Factors& f, std::uint64_t updates, Index i,
+                                       const Loaded<kCount, G, M, A, V>& before) {
+  const auto grads = unpacked(before.grads), master = unpacked(before.master), exp_avg = unpacked(before.exp_avg),
+             exp_avg_sq = unpacked(before.exp_avg_sq);
   Floats<kCount> w, m, v;
 #pragma unroll
   for (int e = 0; e < kCount; ++e) {
     const float g = grads[e] * f.grad_multiplier;
     m[e] = f.beta1 * exp_avg[e] + f.one_minus_beta1 * g;
     v[e] = f.beta2 * exp_avg_sq[e] + f.one_minus_beta2 * g * g;
-    w[e] = master[e] - (f.step_size * m[e] / (sqrtf(v[e]) * f.inverse_sqrt_c2 + f.eps) + f.decay * master[e]);
+    w[e] = master[e] - (__fdividef(f.step_size * m[e], sqrtf(v[e]) * f.inverse_sqrt_c2 + f.eps) + f.decay * master[e]);
   }
   Pack<M, kCount> kept_master;
   Pack<A, kCount> kept_exp_avg;
@@ -141,9 +160,16 @@ __global__ void __launch_bounds__(kBlockThreads) adamw_kernel(Update<G, M, A, V>
   const auto updates = static_cast<std::uint64_t>(args.state->updates);
   const Index packs = args.count / kCount, step = static_cast<Index>(gridDim.x) * blockDim.x;
   const Index thread = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-  for (Index pack = thread; pack < packs; pack += step) update<kCount>(args, factors, updates, pack * kCount);
+  using Elements = Loaded<kCount, G, M, A, V>;
+  Elements ahead;  // is read while the elements before it are computed
+  if (thread < packs) ahead = Elements(args, thread * kCount);
+  for (Index pack = thread; pack < packs; pack += step) {
+    const Elements now = ahead;
+    if (pack + step < packs) ahead = Elements(args, (pack + step) * kCount);
+    update(args, factors, updates, pack * kCount, now);
+  }
   const Index rest = packs * kCount + thread;  // of the last pack, if it is not whole
-  if (rest < args.count) update<1>(args, factors, updates, rest);
+  if (rest < args.count) update(args, factors, updates, rest, Loaded<1, G, M, A, V>(args, rest));
 }
 
 template <typename G, typename M, typename A, typename V>
@@ -166,14 +192,13 @@ void launch(Stream& stream, const AdamW& args) {
   const auto aligned = [](const Tensor& tensor) {
     return reinterpret_cast<std::uintptr_t>(tensor.data()) % (kWidth * size_of(tensor.dtype())) == 0;
   };
-  const bool packs = aligned(args.grads) && aligned(args.master) && aligned(args.exp_avg) && aligned(args.exp_avg_sq) &&
-                     aligned(args.weights);
-  const unsigned blocks = blocks_for(stream, divide_up(update.count, kWidth * kBlockThreads), 8);
-  if (packs) {
-    adamw_kernel<kWidth><<<blocks, kBlockThreads, 0, stream_of(stream)>>>(update);
-  } else {
-    adamw_kernel<1><<<blocks, kBlockThreads, 0, stream_of(stream)>>>(update);
-  }
+  const bool packs = args.first_element % 2 == 0 && aligned(args.grads) && aligned(args.master) &&
+                     aligned(args.exp_avg) && aligned(args.exp_avg_sq) && aligned(args.weights);
+  const auto kernel = packs ? adamw_kernel<kWidth, G, M, A, V> : adamw_kernel<1, G, M, A, V>;
+  const gpuStream_t on = stream_of(stream);
+  const Index blocks =
+      std::min(divide_up(update.count, kWidth * kBlockThreads), resident_blocks(stream, kernel, kBlockThreads));
+  kernel<<<static_cast<unsigned>(blocks), kBlockThreads, 0, on>>>(update);
   GPU_LAUNCH_CHECK(stream, "adamw");
 }
 

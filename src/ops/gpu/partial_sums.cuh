@@ -21,34 +21,57 @@ inline PartialSums partial_sums_of(const Stream& stream, Index wanted, Index col
   return {static_cast<float*>(workspace.data), static_cast<int>(std::min(room, wanted)), columns};
 }
 
-constexpr int kSummedColumns = 32;
-constexpr int kSummingRows = 16;
+// narrow blocks, a sector of memory wide, so that there are many of them
+constexpr int kSummedColumns = 8;
+constexpr int kSummingRows = 64;
+constexpr int kSummingThreads = kSummedColumns * kSummingRows;
 
-/// target[j] += Σ_p partial[p, j]
+/// target[j] += Σ_p partial[p, j]; the target is f32 or bf16.
+struct PartialSumsInto {
+  PartialSums partial;
+  void* target;
+  bool is_f32;
+
+  PartialSumsInto(const PartialSums& sums, const Tensor& into)
+      : partial(sums), target(into.data()), is_f32(into.dtype() == DType::kF32) {}
+};
+
 template <typename T>
-__global__ void __launch_bounds__(kSummedColumns* kSummingRows)
-    add_partial_sums_kernel(PartialSums partial, T* target) {
+__device__ __forceinline__ void add_to(T* target, float value) {
+  *target = from_float<T>(to_float(*target) + value);
+}
+
+static __global__ void __launch_bounds__(kSummingThreads)
+    add_partial_sums_kernel(PartialSumsInto first, PartialSumsInto second) {
   __shared__ float sums[kSummingRows][kSummedColumns];
+  const PartialSumsInto& job = blockIdx.y == 0 ? first : second;
+  const PartialSums& partial = job.partial;
   const Index column = static_cast<Index>(blockIdx.x) * kSummedColumns + threadIdx.x;
+  if (job.target == nullptr) return;
   float sum = 0.0F;
   if (column < partial.columns) {
-#pragma unroll 4
+#pragma unroll 8
     for (int p = threadIdx.y; p < partial.count; p += kSummingRows) sum += partial.data[p * partial.columns + column];
   }
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= partial.columns) return;
   float total = 0.0F;
+#pragma unroll
   for (int i = 0; i < kSummingRows; ++i) total += sums[i][threadIdx.x];
-  target[column] = from_float<T>(to_float(target[column]) + total);
+  if (job.is_f32) {
+    add_to(static_cast<float*>(job.target) + column, total);
+  } else {
+    add_to(static_cast<BF16*>(job.target) + column, total);
+  }
 }
 
-inline void add_partial_sums(Stream& stream, const char* name, const PartialSums& partial, const Tensor& target) {
-  const auto blocks = static_cast<unsigned>(divide_up(partial.columns, kSummedColumns));
-  with_state_type(target.dtype(), [&](auto type) {
-    add_partial_sums_kernel<<<blocks, dim3(kSummedColumns, kSummingRows), 0, stream_of(stream)>>>(
-        partial, elements_of<decltype(type)>(target));
-  });
+/// Two targets at once, of which either may be empty.
+inline void add_partial_sums(Stream& stream, const char* name, const PartialSumsInto& first,
+                             const PartialSumsInto& second = {{}, {}}) {
+  const Index columns = std::max(first.partial.columns, second.partial.columns);
+  const dim3 grid(static_cast<unsigned>(divide_up(columns, kSummedColumns)), second.target == nullptr ? 1 : 2);
+  add_partial_sums_kernel<<<grid, dim3(kSummedColumns, kSummingRows), 0, stream_of(stream)>>>(first, second);
   GPU_LAUNCH_CHECK(stream, name);
 }
 

@@ -89,7 +89,7 @@ struct Forward {
 };
 
 template <typename T, int kWidth, bool kNorm>
-__global__ void __launch_bounds__(kBlockThreads) forward_kernel(Forward<T> args) {
+__global__ void __launch_bounds__(kBlockThreads, 5) forward_kernel(Forward<T> args) {
   const Place place(args.shape);
   const int half = args.shape.half, head_dim = 2 * half;
   const ForwardPart<T>& part = blockIdx.x < args.q.blocks ? args.q : args.k;
@@ -120,12 +120,13 @@ __global__ void __launch_bounds__(kBlockThreads) forward_kernel(Forward<T> args)
     place.template for_pairs<kWidth>([&](int pair, int j) {
       auto a = unpacked(first[pair]), b = unpacked(second[pair]);
       if constexpr (kNorm) {
-        const auto weight_a = load<kWidth>(part.weight + j), weight_b = load<kWidth>(part.weight + half + j);
 #pragma unroll
         for (int e = 0; e < kWidth; ++e) {
-          a[e] = rounded_to<T>(rounded_to<T>(a[e] * rstd) * weight_a[e]);
-          b[e] = rounded_to<T>(rounded_to<T>(b[e] * rstd) * weight_b[e]);
+          a[e] *= rstd;
+          b[e] *= rstd;
         }
+        a = unpacked(product(packed<T>(a), load_pack<kWidth>(part.weight + j)));
+        b = unpacked(product(packed<T>(b), load_pack<kWidth>(part.weight + half + j)));
       }
       Floats<kWidth> turned_a, turned_b;
 #pragma unroll
@@ -178,7 +179,7 @@ __device__ void store_sums_of_block(const Place& place, const Sums& sum_a, const
 }
 
 template <typename T, int kWidth, bool kNorm, bool kSumWeights>
-__global__ void __launch_bounds__(kBlockThreads) backward_kernel(Backward<T> args) {
+__global__ void __launch_bounds__(kBlockThreads, 4) backward_kernel(Backward<T> args) {
   const Place place(args.shape);
   const int half = args.shape.half, head_dim = 2 * half;
   const BackwardPart<T>& part = blockIdx.x < args.q.blocks ? args.q : args.k;
@@ -264,9 +265,9 @@ Parts parts_of(const Shape& shape, const Tensor& q, const Tensor& k, Index most)
   const int head_dim = 2 * shape.half;
   const int heads = static_cast<int>(q.columns()) / head_dim, kv_heads = static_cast<int>(k.columns()) / head_dim;
   PRIMUS_CHECK(shape.tokens * (heads + kv_heads) < Index{1} << 31, shape.tokens, heads, kv_heads);
-  const Index groups = kBlockThreads / shape.lanes;
   const auto blocks = [&](int count) {
-    return std::min(divide_up(shape.tokens * count, groups), most * count / (heads + kv_heads) + 1);
+    return std::min(divide_up(shape.tokens * count * shape.lanes, kBlockThreads),
+                    divide_up(most * count, heads + kv_heads));
   };
   const Part q_part = {.first_block = 0, .blocks = blocks(heads), .heads = heads, .first_head = 0};
   return {q_part, {.first_block = q_part.blocks, .blocks = blocks(kv_heads), .heads = kv_heads, .first_head = heads}};
@@ -285,8 +286,9 @@ BackwardPart<T> backward_part(const Part& part, const Tensor& d_out, const Tenso
 }
 
 constexpr Index kManyBlocks = Index{1} << 30;
-/// Blocks a multiprocessor when weights' gradients are summed: enough to keep it busy, with few partial sums.
-constexpr int kSummingBlocks = 8;
+/// Blocks of a kernel that sums, for each that the device runs at once: some take turns, so that one's loads fill the
+/// other's gaps.
+constexpr Index kTurns = 4;
 
 template <typename T, int kWidth>
 void forward(Stream& stream, const RopeForward& args) {
@@ -310,7 +312,9 @@ template <typename T, int kWidth>
 void backward(Stream& stream, const RopeBackward& args) {
   const Shape shape = shape_of(args.d_q_out.rows(), args.head_dim, kWidth);
   const bool sums = args.d_q_weight || args.d_k_weight;
-  const Index most = sums ? Index{limits_of(stream).multiprocessors} * kSummingBlocks : kManyBlocks;
+  const gpuStream_t on = stream_of(stream);
+  const auto summing_kernel = backward_kernel<T, kWidth, true, true>;
+  const Index most = sums ? kTurns * resident_blocks(stream, summing_kernel, kBlockThreads) : kManyBlocks;
   const Parts parts = parts_of(shape, args.d_q_out, args.d_k_out, most);
   PartialSums q_sums = {}, k_sums = {};
   if (sums) {
@@ -326,17 +330,17 @@ void backward(Stream& stream, const RopeBackward& args) {
       .k = backward_part<T>(parts.k, args.d_k_out, args.k, args.d_k, args.k_weight, k_sums),
       .angles = angles_of(args.positions, args.cos, args.sin),
       .rstd = rows_of<const float>(args.rstd)};
-  const gpuStream_t on = stream_of(stream);
   if (sums) {
-    backward_kernel<T, kWidth, true, true><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
+    summing_kernel<<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
   } else if (args.q_weight) {
     backward_kernel<T, kWidth, true, false><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
   } else {
     backward_kernel<T, kWidth, false, false><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
   }
   GPU_LAUNCH_CHECK(stream, "rope_backward");
-  if (args.d_q_weight) add_partial_sums(stream, "rope_backward, d_q_weight", q_sums, args.d_q_weight);
-  if (args.d_k_weight) add_partial_sums(stream, "rope_backward, d_k_weight", k_sums, args.d_k_weight);
+  if (sums) {
+    add_partial_sums(stream, "rope_backward, sums", {q_sums, args.d_q_weight}, {k_sums, args.d_k_weight});
+  }
 }
 
 }  // namespace

@@ -19,33 +19,23 @@ struct Gather {
   }
 };
 
-/// Row t of the result: the row of x whose index is t, or zero.
+/// source[index[i]] = i
+__global__ void note_sources_kernel(Position index, Index count, std::int32_t* source) {
+  const Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < count) source[index[i]] = static_cast<std::int32_t>(i);
+}
+
+/// out[t] = x[source[t]], or zero where the source is negative.
 template <typename Word, int kWidth>
 struct Scatter {
   Rows<Word> x;
-  Position index;
-  Index count;
-  Index rows;
+  Position source;
   Rows<Word> out;
 
-  /// How many indices are below t. As they ascend, t − (rows − count) … t of them.
-  __device__ Index indices_below(Index t) const {
-    Index low = max(Index{0}, t - (rows - count)), high = min(t, count);
-    while (low < high) {
-      const Index middle = (low + high) / 2;
-      if (index[middle] < t) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
-
   __device__ void operator()(Index row, Index column) const {
-    const Index source = indices_below(row);
+    const std::int32_t from = source[row];
     Pack<Word, kWidth> pack{};
-    if (source < count && index[source] == row) pack = load_pack<kWidth>(x.at(source, column));
+    if (from >= 0) pack = load_pack<kWidth>(x.at(from, column));
     store_pack(out.at(row, column), pack);
   }
 };
@@ -84,11 +74,20 @@ void gather_rows(Stream& stream, const GatherRows& args) {
 
 void scatter_rows(Stream& stream, const ScatterRows& args) {
   const auto& [x, index, out] = args;
+  const Workspace workspace = workspace_of(stream);
+  const std::size_t bytes = static_cast<std::size_t>(out.rows()) * sizeof(std::int32_t);
+  PRIMUS_CHECK(bytes <= workspace.bytes, out.rows(), workspace.bytes);
+  auto* source = static_cast<std::int32_t*>(workspace.data);
+  const gpuStream_t on = stream_of(stream);
+  GPU_CHECK(gpuMemsetAsync(source, 0xFF, bytes, on));
+  const Index count = index.columns();
+  const auto blocks = static_cast<unsigned>(divide_up(std::max<Index>(count, 1), kBlockThreads));
+  note_sources_kernel<<<blocks, kBlockThreads, 0, on>>>(elements_of<const std::int32_t>(index), count, source);
+  GPU_LAUNCH_CHECK(stream, "scatter_rows, sources");
   with_words(x, out, [&](auto word, auto width) {
     using Word = decltype(word);
     for_each_pack<width>(stream, "scatter_rows", out.rows(), out.columns(),
-                         Scatter<Word, width>{rows_of<Word>(x), elements_of<const std::int32_t>(index), index.columns(),
-                                              out.rows(), rows_of<Word>(out)});
+                         Scatter<Word, width>{rows_of<Word>(x), source, rows_of<Word>(out)});
   });
 }
 

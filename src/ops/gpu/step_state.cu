@@ -89,24 +89,21 @@ void add_loss(Stream& stream, const Tensor& loss, const Tensor& state) {
 }
 
 void add_squared_norm(Stream& stream, const Tensor& grads, const Tensor& state) {
-  auto* partial = static_cast<double*>(workspace_of(stream).data);
-  const unsigned blocks = blocks_for(stream, divide_up(grads.numel(), kBlockThreads), 8);
-  const Tensor flat = grads.as_vector();
+  const Workspace workspace = workspace_of(stream);
+  auto* partial = static_cast<double*>(workspace.data);
+  const gpuStream_t on = stream_of(stream);
+  const Index count = grads.numel();
+  Index blocks = 0;
   with_state_type(grads.dtype(), [&](auto type) {
     using T = decltype(type);
     const bool aligned = reinterpret_cast<std::uintptr_t>(grads.data()) % kAccessBytes == 0;
-    const auto launch = [&](auto width) {
-      squared_norm_kernel<T, width>
-          <<<blocks, kBlockThreads, 0, stream_of(stream)>>>(elements_of<const T>(flat), flat.numel(), partial);
-    };
-    if (aligned) {
-      launch(Int<kPackWidth<T>>{});
-    } else {
-      launch(Int<1>{});
-    }
+    const auto kernel = aligned ? squared_norm_kernel<T, kPackWidth<T>> : squared_norm_kernel<T, 1>;
+    blocks = std::min(divide_up(count, kBlockThreads), resident_blocks(stream, kernel, kBlockThreads));
+    PRIMUS_CHECK(blocks * sizeof(double) <= workspace.bytes, blocks, workspace.bytes);
+    kernel<<<static_cast<unsigned>(blocks), kBlockThreads, 0, on>>>(elements_of<const T>(grads), count, partial);
   });
   GPU_LAUNCH_CHECK(stream, "add_squared_norm");
-  add_sum_kernel<<<1, kSumThreads, 0, stream_of(stream)>>>(partial, Index{blocks}, &state_of(state)->grad_sq_sum);
+  add_sum_kernel<<<1, kSumThreads, 0, on>>>(partial, blocks, &state_of(state)->grad_sq_sum);
   GPU_LAUNCH_CHECK(stream, "add_squared_norm, sums");
 }
 
