@@ -51,15 +51,17 @@ std::string describe(const model::RecomputePolicy& policy, const model::ModelCon
 std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,
                                std::size_t available) {
   config::RunConfig tried = config;
+  tried.recompute_granularity = config::RecomputeGranularity::kNone;  // `auto` is worked out for `available` below
+  tried.recompute_modules.clear();
   std::vector<std::string> settings;
   const auto fit = [&]() -> std::optional<Fit> {
-    const std::size_t bytes = plan_memory(model, training_options(tried, model, device), device).total;
+    model::DecoderOptions options = training_options(tried, model, device);
+    options.recompute = cheapest_recompute(model, options, device, available);
+    const std::size_t bytes = plan_memory(model, options, device).total;
     if (bytes > available) return std::nullopt;
     return Fit{fmt::format("{}", fmt::join(settings, " ")), bytes};
   };
   if (config.recompute_granularity != config::RecomputeGranularity::kAuto) {
-    tried.recompute_granularity = config::RecomputeGranularity::kAuto;
-    tried.recompute_modules.clear();
     settings.emplace_back("--recompute_granularity auto");
     if (const auto found = fit()) return found;
   }
@@ -85,7 +87,7 @@ std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::Mod
   if (config.peft != config::Peft::kNone) return std::nullopt;
   tried = config;
   tried.peft = config::Peft::kLora;
-  tried.recompute_granularity = config::RecomputeGranularity::kAuto;
+  tried.recompute_granularity = config::RecomputeGranularity::kNone;
   tried.recompute_modules.clear();
   settings = {"--peft lora --recompute_granularity auto"};
   return fit();
