@@ -4,9 +4,8 @@
 #include "ops/gpu/table.h"
 
 /// The gradient of the embedding: a row of the table that occurs is added to by one group of threads, token after token
-/// in their order, so that nothing depends on timing. For that the tokens are ordered by id. With T of them in a step,
-/// comparing each with each is the fastest way to do so: T² comparisons of integers in shared memory take 5 µs for 8192
-/// tokens, the gradient's rows 110 µs.
+/// in their order, so that nothing depends on timing. For that the tokens are ordered by id: each is compared with
+/// each, which needs no counters as many as the vocabulary and takes 18 µs for 8192 tokens, beside 120 µs for the rows.
 namespace primus::ops::gpu {
 namespace {
 

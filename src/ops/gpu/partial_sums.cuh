@@ -44,8 +44,8 @@ __device__ __forceinline__ void add_to(T* target, float value) {
 static __global__ void __launch_bounds__(kSummingThreads)
     add_partial_sums_kernel(PartialSumsInto first, PartialSumsInto second) {
   __shared__ float sums[kSummingRows][kSummedColumns];
-  const PartialSumsInto& job = blockIdx.y == 0 ? first : second;
-  const PartialSums& partial = job.partial;
+  const PartialSumsInto job = blockIdx.y == 0 ? first : second;
+  const PartialSums partial = job.partial;
   const Index column = static_cast<Index>(blockIdx.x) * kSummedColumns + threadIdx.x;
   if (job.target == nullptr) return;
   float sum = 0.0F;
