@@ -9,13 +9,16 @@
 #include "ops/gpu/table.h"
 
 /// Which implementation runs, the first of these that can:
-///   cudnn  16-bit types, where all documents have one length (a single one above all)
+///   cudnn  16-bit types, where all documents have one length (a single one above all); backward from 512 tokens on,
+///          under which our kernels are faster (bench/results/2026-11-22-cuda-attention.md)
 ///   wgmma  our kernels on Hopper: 16-bit types, head_dim 64 or 128, 16-byte alignment
 ///   mma    our kernels with older matrix instructions: the same
 ///   plain  our kernels with plain arithmetic: everything
 /// PRIMUS_ATTENTION=wgmma, =mma or =plain leaves out those before it (to compare, or to do without cuDNN's workspace).
 namespace primus::ops::gpu {
 namespace {
+
+constexpr std::int64_t kShortestForCudnnBackward = 512;
 
 enum class Implementation { kCudnn, kWgmma, kMma, kPlain };
 
@@ -39,7 +42,7 @@ Implementation own_kernel(const Stream& stream, const AttentionShape& shape, con
 /// Their lengths, if all documents have the same: no document is longer than max_seqlen, so they sum up to all tokens.
 std::optional<EqualDocuments> equal_documents(const Tensor& cu_seqlens, std::int64_t max_seqlen, std::int64_t tokens) {
   const EqualDocuments documents = {.count = cu_seqlens.columns() - 1, .length = max_seqlen};
-  constexpr std::int64_t kMost = 64;
+  constexpr std::int64_t kMost = 64;  // each costs a copy of statistics (attention_cudnn.cpp)
   if (documents.count > kMost || documents.count * documents.length != tokens) return std::nullopt;
   return documents;
 }
@@ -96,7 +99,8 @@ void attention_backward(Stream& stream, const AttentionBackward& args) {
   if (!args.shape.deterministic &&
       cudnn_fits(args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v)) {
     const auto documents = equal_documents(args.cu_seqlens, args.max_seqlen, args.q.rows());
-    if (documents && cudnn_attention_backward(stream, args, *documents)) return;
+    const bool is_faster = documents && documents->length >= kShortestForCudnnBackward;
+    if (is_faster && cudnn_attention_backward(stream, args, *documents)) return;
   }
   with_element_type(args.q.dtype(), [&](auto element) {
     using T = decltype(element);
