@@ -22,7 +22,7 @@
 #include "tensor/arena.h"
 
 /// The operations that are limited by memory, on a GPU, at the shapes of Qwen3-8B with 8192 tokens in bf16. Bytes count
-/// each tensor once for each time it has to be read or written; the limit is a copy of 2 GiB in the same process.
+/// each tensor once for each time it has to be read or written; the limit is a copy of 1 GiB in the same process.
 ///
 ///     bench_gpu_memory [part of a name]
 namespace primus::bench {
