@@ -3,7 +3,7 @@
 # and explained in docs/dependencies.md. Does nothing when all of them are there, so it may run before every build.
 #
 #   scripts/install_deps.sh           the compiler, the libraries and GoogleTest
-#   scripts/install_deps.sh --dev     those and the tools for formatting, linting and coverage
+#   scripts/install_deps.sh --dev     those and the tools for formatting, linting, coverage and fetching CUDA
 #   scripts/install_deps.sh --list    only prints the packages, one a line
 set -euo pipefail
 
@@ -18,7 +18,7 @@ packages=(
   libgtest-dev
 )
 # Fixed versions of the formatter and the linter, so that they say the same everywhere.
-dev_packages=(clang-format-14 clang-tidy-16 libomp-16-dev clang-16 libclang-rt-16-dev gcovr git)
+dev_packages=(clang-format-14 clang-tidy-16 libomp-16-dev clang-16 libclang-rt-16-dev gcovr git python3-pip)
 
 say() { printf 'install_deps: %s\n' "$*"; }
 die() {
