@@ -21,4 +21,8 @@ set(CMAKE_CUDA20_COMPILE_FEATURES cuda_std_20)
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
+# CMake 3.25 marks this library as outdated, whether there is one or not; CUDA 13 has none.
+if(NOT TARGET CUDA::nvToolsExt)
+  add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+endif()
 find_package(CUDAToolkit REQUIRED)
