@@ -72,7 +72,8 @@ TEST_P(Forward, LogitsLossAndGradientsEqualTransformers) {
 
   ops::begin_step(stream, memory.state);
   const Tensor gradients = memory.decoder.flat().gradients;  // those of a step before must not show
-  std::fill_n(gradients.as<float>(), gradients.numel(), std::numeric_limits<float>::quiet_NaN());
+  const std::vector<float> nan(static_cast<std::size_t>(gradients.numel()), std::numeric_limits<float>::quiet_NaN());
+  stream.copy_to_device(gradients, nan.data());
   const auto scale = 1.0F / static_cast<float>(host.trained_rows.size());
   memory.decoder.forward_backward(pass, batch, scale, memory.state);
   ops::StepState state{};
