@@ -125,6 +125,14 @@ void print_answer(const Prompt& prompt, const std::string& answer, bool json) {
   if (prompt.expected && answer != *prompt.expected) fmt::print("  (expected: {})\n", *prompt.expected);
 }
 
+config::DeviceChoice device_choice(const std::string& name) {
+  if (name == "auto") return config::DeviceChoice::kAuto;
+  if (name == "cpu") return config::DeviceChoice::kCpu;
+  if (name == "cuda") return config::DeviceChoice::kCuda;
+  if (name == "hip") return config::DeviceChoice::kHip;
+  throw bad_input("--device: '{}' is none of auto, cpu, cuda, hip", name);
+}
+
 void write_logits(const std::string& path, train::OpenModel& model, const std::vector<Prompt>& prompts) {
   const std::vector<std::int32_t>& ids = prompts.front().ids;
   const std::vector<float> logits = model.generator().prompt_logits(model.stream(), ids);
@@ -186,8 +194,7 @@ int run(const Arguments& arguments) {
   const std::string precision = arguments.text("precision", "bf16");
   if (precision != "bf16" && precision != "fp32")
     throw bad_input("--precision: '{}' is neither bf16 nor fp32", precision);
-  const Device device = train::choose_device(arguments.text("device") == "cpu" ? config::DeviceChoice::kCpu
-                                                                               : config::DeviceChoice::kAuto);
+  const Device device = train::choose_device(device_choice(arguments.text("device", "auto")));
   train::OpenModel model(source,
                          {.device = device,
                           .compute_dtype = train::choose_compute_dtype(
@@ -268,7 +275,7 @@ Command generate_command() {
                   {"seed", "S", "of the draws (0)"},
                   {"batch-size", "B", "rows answered at a time (32)"},
                   {"precision", "P", "bf16 or fp32 (bf16)"},
-                  {"device", "D", "auto or cpu (auto)"},
+                  {"device", "D", "auto, cpu, cuda or hip (auto)"},
                   {"logits", "FILE", "also write the first prompt's ids and logits as safetensors"},
                   {"json", "", "print one line of JSON a row, and a last one with the share that matches"}},
       .run = run};

@@ -111,7 +111,7 @@ std::vector<std::string> target_modules(const config::RunConfig& config) {
 
 std::int64_t logits_bytes(Device device) {
   constexpr std::int64_t kMiB = std::int64_t{1} << 20;
-  return device.type == DeviceType::kCpu ? 64 * kMiB : 1280 * kMiB;
+  return device.type == DeviceType::kCpu ? 128 * kMiB : 1280 * kMiB;
 }
 
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model,
