@@ -257,6 +257,11 @@ void loss() {
   line("cross_entropy_forward_backward f32 to bf16", 3 * pass, [&] {
     ops::cross_entropy_forward_backward(stream(), {logits, t, l, 1.0F, s, d_logits});
   });
+  const Tensor in_place(Tensor(logits).data(), kType, Tensor(logits).device(), kLogitRows, kVocabulary,
+                        2 * kVocabulary);
+  line("the same in the logits' memory", 3 * pass, [&] {
+    ops::cross_entropy_forward_backward(stream(), {logits, t, l, 1.0F, s, in_place});
+  });
   for (const std::int64_t count : {64, 128, 256}) {
     line(fmt::format("the same, {} rows", count), 3 * mib(count * kVocabulary), [&] {
       ops::cross_entropy_forward_backward(stream(), {Tensor(logits).slice(0, count), t.slice(0, count),

@@ -230,7 +230,8 @@ void Decoder::forward_backward(const Pass& pass, const Batch& batch, float scale
   const Attend attend = attend_over(config_, batch);
   forward_layers(pass, batch, attend);
   const Tensor d_x = backward_.d_x.slice(0, batch.tokens());
-  head_.forward_backward(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), scale, state, d_x);
+  const Tensor d_rows = backward_.d_normed.columns(0, config_.hidden_size);
+  head_.forward_backward(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), scale, state, d_rows, d_x);
   backward_layers(pass, batch, attend);
   if (weights_.d_embedding) {
     ops::embedding_backward(pass.stream, {.ids = batch.ids, .d_out = d_x, .d_table = weights_.d_embedding});

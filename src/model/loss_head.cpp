@@ -16,22 +16,27 @@ std::int64_t rows_of_budget(const ModelConfig& config, const DecoderOptions& opt
   return std::min(rows, options.max_tokens);
 }
 
+/// A matrix of another type whose rows begin where those of `matrix` begin.
+Tensor in_place_of(const Tensor& matrix, DType dtype) {
+  const auto row_stride = matrix.row_stride() * static_cast<std::int64_t>(size_of(matrix.dtype()) / size_of(dtype));
+  return {matrix.data(), dtype, matrix.device(), matrix.rows(), matrix.columns(), row_stride};
+}
+
 }  // namespace
 
 LossHead::LossHead(const ModelConfig& config, const Weights& weights, const DecoderOptions& options, Arena& arena)
     : config_(&config), weights_(&weights), chunk_rows_(rows_of_budget(config, options)) {
-  const std::int64_t rows = options.max_tokens;
   const DType compute = options.compute_dtype;
-  x_ = arena.matrix(MemoryKind::kLossHead, "trained rows", compute, rows, config.hidden_size);
-  delta_ = arena.matrix(MemoryKind::kLossHead, "trained rows' delta", compute, rows, config.hidden_size);
-  normed_ = arena.matrix(MemoryKind::kLossHead, "trained rows, normed", compute, rows, config.hidden_size);
-  rstd_ = arena.vector(MemoryKind::kLossHead, "trained rows' rstd", DType::kF32, rows);
-  losses_ = arena.vector(MemoryKind::kLossHead, "losses", DType::kF32, rows);
-  logits_ = arena.matrix(MemoryKind::kLossHead, "logits", DType::kF32, chunk_rows_, config.vocab_size);
-  d_logits_ = logits_;
-  if (options.train && compute != DType::kF32) {
-    d_logits_ = arena.matrix(MemoryKind::kLossHead, "logits' gradient", compute, chunk_rows_, config.vocab_size);
-  }
+  const auto matrix = [&](const char* name, DType dtype, std::int64_t columns) {
+    return arena.matrix(MemoryKind::kLossHead, name, dtype, chunk_rows_, columns);
+  };
+  x_ = matrix("trained rows", compute, config.hidden_size);
+  delta_ = matrix("trained rows' delta", compute, config.hidden_size);
+  normed_ = matrix("trained rows, normed", compute, config.hidden_size);
+  rstd_ = arena.vector(MemoryKind::kLossHead, "trained rows' rstd", DType::kF32, chunk_rows_);
+  losses_ = arena.vector(MemoryKind::kLossHead, "losses", DType::kF32, options.max_tokens);
+  logits_ = matrix("logits", DType::kF32, config.vocab_size);
+  d_logits_ = in_place_of(logits_, compute);
 }
 
 void LossHead::norm_rows(const Pass& pass, const Tensor& rows, const Tensor& mid, const Tensor& delta) const {
@@ -53,11 +58,11 @@ void LossHead::evaluate(const Pass& pass, const Batch& batch, const Tensor& mid,
                         const Tensor& state) const {
   const std::int64_t count = batch.trained();
   if (count == 0) return;
-  norm_rows(pass, batch.trained_rows, mid, delta);
   for (std::int64_t begin = 0; begin < count; begin += chunk_rows_) {
     const std::int64_t end = std::min(begin + chunk_rows_, count);
+    norm_rows(pass, batch.trained_rows.slice(begin, end), mid, delta);
     const Tensor logits = logits_.slice(0, end - begin);
-    ops::linear_forward(pass.stream, {.x = normed_.slice(begin, end), .weight = weights_->head, .y = logits});
+    ops::linear_forward(pass.stream, {.x = normed_.slice(0, end - begin), .weight = weights_->head, .y = logits});
     ops::cross_entropy_forward(
         pass.stream, {.logits = logits, .targets = batch.targets.slice(begin, end), .loss = losses_.slice(begin, end)});
   }
@@ -65,20 +70,17 @@ void LossHead::evaluate(const Pass& pass, const Batch& batch, const Tensor& mid,
 }
 
 void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tensor& mid, const Tensor& delta,
-                                float scale, const Tensor& state, const Tensor& d_x) const {
+                                float scale, const Tensor& state, const Tensor& d_rows, const Tensor& d_x) const {
   const std::int64_t count = batch.trained();
   if (count == 0) {
     pass.stream.fill_zero(d_x);
     if (weights_->d_head && !pass.accumulate) pass.stream.fill_zero(weights_->d_head);
     return;
   }
-  norm_rows(pass, batch.trained_rows, mid, delta);
-  const Tensor d_normed = delta_;  // the gathered delta has been added: its memory takes the gradient
   for (std::int64_t begin = 0; begin < count; begin += chunk_rows_) {
-    const std::int64_t end = std::min(begin + chunk_rows_, count);
-    const Tensor normed = normed_.slice(begin, end);
-    const Tensor logits = logits_.slice(0, end - begin);
-    const Tensor d_logits = d_logits_.slice(0, end - begin);
+    const std::int64_t end = std::min(begin + chunk_rows_, count), size = end - begin;
+    norm_rows(pass, batch.trained_rows.slice(begin, end), mid, delta);
+    const Tensor normed = normed_.slice(0, size), logits = logits_.slice(0, size), d_logits = d_logits_.slice(0, size);
     ops::linear_forward(pass.stream, {.x = normed, .weight = weights_->head, .y = logits});
     ops::cross_entropy_forward_backward(pass.stream, {.logits = logits,
                                                       .targets = batch.targets.slice(begin, end),
@@ -91,18 +93,17 @@ void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tens
           pass.stream,
           {.dy = d_logits, .x = normed, .d_weight = weights_->d_head, .accumulate = pass.accumulate || begin > 0});
     }
-    ops::linear_backward_input(pass.stream,
-                               {.dy = d_logits, .weight = weights_->head, .dx = d_normed.slice(begin, end)});
+    const Tensor d_normed = delta_.slice(0, size);  // the delta has been added: its memory takes the gradient
+    ops::linear_backward_input(pass.stream, {.dy = d_logits, .weight = weights_->head, .dx = d_normed});
+    ops::rms_norm_backward(pass.stream, {.dy = d_normed,
+                                         .x = x_.slice(0, size),
+                                         .weight = weights_->final_norm,
+                                         .rstd = rstd_.slice(0, size),
+                                         .dx = d_rows.slice(begin, end),
+                                         .d_weight = weights_->d_final_norm});
   }
   ops::add_loss(pass.stream, losses_.slice(0, count), state);
-  const Tensor d_rows = normed_.slice(0, count);
-  ops::rms_norm_backward(pass.stream, {.dy = d_normed.slice(0, count),
-                                       .x = x_.slice(0, count),
-                                       .weight = weights_->final_norm,
-                                       .rstd = rstd_.slice(0, count),
-                                       .dx = d_rows,
-                                       .d_weight = weights_->d_final_norm});
-  ops::scatter_rows(pass.stream, {.x = d_rows, .index = batch.trained_rows, .out = d_x});
+  ops::scatter_rows(pass.stream, {.x = d_rows.slice(0, count), .index = batch.trained_rows, .out = d_x});
 }
 
 Tensor LossHead::logits(const Pass& pass, const Tensor& rows, const Tensor& mid, const Tensor& delta) const {

@@ -7,8 +7,8 @@
 namespace primus::model {
 
 /// The end of the model: final norm, LM head and cross entropy, for the rows alone whose next token is trained, some
-/// rows at a time so that the logits never exist whole. Forward and backward happen together: a chunk's logits become
-/// their own gradient.
+/// rows at a time (a chunk) so that the logits never exist whole. Forward and backward happen together: a chunk's
+/// logits become their own gradient, in the same memory.
 class LossHead {
  public:
   LossHead(const ModelConfig& config, const Weights& weights, const DecoderOptions& options, Arena& arena);
@@ -18,9 +18,9 @@ class LossHead {
                 const Tensor& state) const;
 
   /// The same, and the gradients of Σ losses · scale · loss_scale: parameters' are added to, d_x (T, hidden) is
-  /// written.
+  /// written. `d_rows` (T, hidden) lends its memory.
   void forward_backward(const Pass& pass, const Batch& batch, const Tensor& mid, const Tensor& delta, float scale,
-                        const Tensor& state, const Tensor& d_x) const;
+                        const Tensor& state, const Tensor& d_rows, const Tensor& d_x) const;
 
   /// Logits (n, vocab) f32 of the given rows (n) i32, n at most chunk_rows().
   Tensor logits(const Pass& pass, const Tensor& rows, const Tensor& mid, const Tensor& delta) const;
@@ -34,13 +34,13 @@ class LossHead {
   const ModelConfig* config_;
   const Weights* weights_;
   std::int64_t chunk_rows_;
-  Tensor x_;         // (n, hidden)
-  Tensor delta_;     // (n, hidden)
-  Tensor normed_;    // (n, hidden)
-  Tensor rstd_;      // (n) f32
-  Tensor losses_;    // (n) f32
+  Tensor x_;         // (chunk, hidden)
+  Tensor delta_;     // (chunk, hidden)
+  Tensor normed_;    // (chunk, hidden)
+  Tensor rstd_;      // (chunk) f32
+  Tensor losses_;    // (T) f32
   Tensor logits_;    // (chunk, vocab) f32
-  Tensor d_logits_;  // (chunk, vocab) compute type; the logits themselves when that is f32
+  Tensor d_logits_;  // (chunk, vocab) compute type, in the logits' memory
 };
 
 }  // namespace primus::model

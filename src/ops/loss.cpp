@@ -12,6 +12,10 @@ void check_logits(const Tensor& logits, const Tensor& targets, const Tensor& los
   check_vector(loss, logits.rows(), DType::kF32);
 }
 
+std::size_t bytes_between_rows(const Tensor& tensor) {
+  return static_cast<std::size_t>(tensor.row_stride()) * size_of(tensor.dtype());
+}
+
 }  // namespace
 
 void gather_rows(Stream& stream, const GatherRows& args) {
@@ -53,8 +57,8 @@ void cross_entropy_forward_backward(Stream& stream, const CrossEntropyForwardBac
   check_matrix(d_logits, logits.rows(), logits.columns(), d_logits.dtype());
   PRIMUS_CHECK(logits.dtype() == d_logits.dtype() || logits.dtype() == DType::kF32, logits.describe(),
                d_logits.describe());
-  PRIMUS_CHECK(logits.dtype() == d_logits.dtype() || logits.data() != d_logits.data(), logits.describe(),
-               d_logits.describe());
+  PRIMUS_CHECK(logits.data() != d_logits.data() || bytes_between_rows(logits) == bytes_between_rows(d_logits),
+               logits.row_stride(), d_logits.row_stride());
   if (logits.rows() == 0) return;
   const Observed observed(stream, WorkKind::kElementwise, "cross_entropy_forward_backward");
   stream.backend().ops->cross_entropy_forward_backward(stream, args);

@@ -37,7 +37,7 @@ struct CrossEntropyForwardBackward {
   Tensor loss;         // (n) f32
   float scale = 1.0F;  // 1 / trained tokens of the global batch
   Tensor state;        // StepState, for its loss scale
-  Tensor d_logits;     // (n, vocab), the compute type; may be logits where the types are equal
+  Tensor d_logits;     // (n, vocab), the compute type; may lie where logits lie, row i at row i's address
 };
 void cross_entropy_forward_backward(Stream& stream, const CrossEntropyForwardBackward& args);
 

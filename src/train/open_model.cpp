@@ -53,7 +53,7 @@ OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : strea
                                 .train_base = false,
                                 .max_tokens = open.max_tokens,
                                 .max_positions = open.max_positions,
-                                .logits_bytes = logits_bytes(open.device)};
+                                .logits_bytes = logits_bytes(open.device, /*trains_head=*/false)};
   if (!source.adapter.empty()) options.lora = lora_of(source.adapter);
   if (source.state) {
     const SavedRun run = saved_run(*source.state);

@@ -109,9 +109,10 @@ std::vector<std::string> target_modules(const config::RunConfig& config) {
   return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
 }
 
-std::int64_t logits_bytes(Device device) {
+std::int64_t logits_bytes(Device device, bool trains_head) {
   constexpr std::int64_t kMiB = std::int64_t{1} << 20;
-  return device.type == DeviceType::kCpu ? 128 * kMiB : 1280 * kMiB;
+  if (device.type == DeviceType::kCpu) return 128 * kMiB;
+  return (trains_head ? 1200 : 320) * kMiB;  // 2048 and 512 rows of Qwen3's vocabulary
 }
 
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model,
@@ -133,7 +134,7 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.max_tokens = max_tokens(config);
   options.max_positions = std::max<std::int64_t>(config.seq_length, data::kTokenMultiple);
   options.recompute = recompute_policy(config, model.num_hidden_layers);
-  options.logits_bytes = logits_bytes(device);
+  options.logits_bytes = logits_bytes(device, options.train_base);
   options.seed = config.seed;
   options.deterministic = config.deterministic;
   if (config.recompute_granularity == config::RecomputeGranularity::kAuto) {

@@ -31,8 +31,9 @@ model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::in
 /// The projections that get adapters: peft_target_modules, or all seven.
 std::vector<std::string> target_modules(const config::RunConfig& config);
 
-/// How much memory the loss head's logits may take at a time: a GPU needs more rows at once to be busy.
-std::int64_t logits_bytes(Device device);
+/// How much memory the loss head's logits may take at a time. A GPU needs more rows at once to be busy; most where the
+/// head is trained, because each piece is added to the head's whole gradient.
+std::int64_t logits_bytes(Device device, bool trains_head);
 
 /// How the model of a training run is built: method, types, sizes.
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model, Device device);

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "ops/elementwise.h"
 #include "ops/loss.h"
 #include "support.h"
 
@@ -11,7 +12,9 @@ PRIMUS_OP_TEST(CrossEntropy);
 struct Shape {
   std::int64_t rows, vocabulary;
 };
-constexpr Shape kShapes[] = {{1, 1}, {3, 17}, {21, 5003}, {2, 2048}, {5, 4097}, {600, 512}, {3, 100000}};
+// the last two: more rows than are handled at once, and a row that no multiprocessors can keep
+constexpr Shape kShapes[] = {{1, 1},     {3, 17},     {21, 5003}, {2, 2048},  {5, 4097},
+                             {600, 512}, {3, 100000}, {2500, 64}, {2, 500004}};
 
 struct Expected {
   Matrix loss, d_logits;
@@ -51,6 +54,12 @@ ops::StepState state_with_scale(double loss_scale) {
 /// at a time (terms / 4 roundings at worst, of positive numbers).
 double error_of_log_sum(std::int64_t vocabulary) { return (static_cast<double>(vocabulary) / 4.0 + 64.0) * kF32; }
 
+/// A matrix of another type whose rows begin where those of `matrix` begin.
+Tensor at_rows_of(const Tensor& matrix, DType dtype) {
+  const auto row_stride = matrix.row_stride() * static_cast<std::int64_t>(size_of(matrix.dtype()) / size_of(dtype));
+  return {matrix.data(), dtype, matrix.device(), matrix.rows(), matrix.columns(), row_stride};
+}
+
 TEST_P(CrossEntropy, ForwardAndGradientInPlace) {
   for (const Shape& shape : kShapes) {
     for (const DType logits_type : {dtype(), DType::kF32}) {
@@ -87,12 +96,48 @@ TEST_P(CrossEntropy, ForwardAndGradientInPlace) {
                                           {logits_data, target_data, loss, static_cast<float>(scale), state, d_logits});
       check_loss();
       check_gradient(d_logits);
-      if (logits_type != dtype()) continue;
-      ops::cross_entropy_forward_backward(
-          stream(), {logits_data, target_data, loss, static_cast<float>(scale), state, logits_data});
+      const DeviceData copy = matrix(filled(shape.rows, shape.vocabulary, 9.0), gap);
+      const Tensor in_place = at_rows_of(logits_data, dtype());
+      ops::cross_entropy_forward_backward(stream(),
+                                          {logits_data, target_data, loss, static_cast<float>(scale), state, in_place});
+      ops::convert(stream(), {.in = in_place, .out = copy});
       check_loss();
-      check_gradient(logits_data);
+      check_gradient(copy);
     }
+  }
+}
+
+TEST_P(CrossEntropy, BlocksThatShareARowStepThroughRows) {
+  if (stream().device().type == DeviceType::kCpu) return;
+  const Shape shape = {100, 100000};  // a GPU has room for some 60 of them at once
+  const Matrix all = random_matrix(shape.rows, shape.vocabulary, DType::kF32, 1, 4.0);
+  const std::vector<std::int32_t> targets = targets_of(shape);
+  const DeviceData logits(stream(), DType::kF32, all),
+      target_data = DeviceData::integers(stream(), targets),
+      loss = DeviceData::vector(stream(), DType::kF32, filled(1, shape.rows, 9.0)),
+      state = DeviceData::step_state(stream(), state_with_scale(1.0)), d_logits = matrix(all);
+  const Tensor in_place = at_rows_of(logits, dtype());
+  ops::cross_entropy_forward_backward(stream(), {logits, target_data, loss, 1.0F, state, in_place});
+  ops::convert(stream(), {.in = in_place, .out = d_logits});
+  const Matrix losses = loss.download(), gradients = d_logits.download();
+  const double error = error_of_log_sum(shape.vocabulary);
+  for (const std::int64_t row : {0, 1, 65, 66, 98, 99}) {
+    Matrix logits_of_row(1, shape.vocabulary), found(1, shape.vocabulary);
+    for (std::int64_t j = 0; j < shape.vocabulary; ++j) {
+      logits_of_row(0, j) = all(row, j);
+      found(0, j) = gradients(row, j);
+    }
+    const std::int32_t target = targets[static_cast<std::size_t>(row)];
+    const Expected expected = expected_of(logits_of_row, {target}, 1.0);
+    EXPECT_NEAR(losses(0, row), expected.loss(0, 0), error + 2.0 * kF32 * std::fabs(expected.loss(0, 0)));
+    expect_near(
+        found, expected.d_logits,
+        [&](std::int64_t, std::int64_t j) {
+          const double size = std::fabs(expected.d_logits(0, j)) + (j == target ? 1.0 : 0.0);
+          return (2.0 * error + 1.01 * unit_roundoff(dtype())) * size +
+                 smallest_normal(dtype()) * 2.0 * unit_roundoff(dtype());
+        },
+        "d_logits");
   }
 }
 

@@ -244,6 +244,53 @@ TEST_P(Optimizer, StatesInBF16RoundByPhilox) {
   }
 }
 
+TEST_P(Optimizer, EveryCombinationOfTypes) {
+  if (dtype() == DType::kF16) return;
+  const std::int64_t size = 1201;
+  const Settings settings;
+  ops::StepState now = fresh_state();
+  now.updates = 2;
+  now.grad_multiplier = 0.5;
+  const DeviceData state = DeviceData::step_state(stream(), now);
+  const DType types[] = {DType::kF32, DType::kBF16};
+  for (int combination = 0; combination < 16; ++combination) {
+    SCOPED_TRACE(combination);
+    const auto type_of = [&](int state_index) { return types[combination >> state_index & 1]; };
+    const Matrix grads = random_matrix(1, size, type_of(0), 1);
+    States expected{random_matrix(1, size, type_of(1), 2), random_matrix(1, size, type_of(2), 3),
+                    random_matrix(1, size, type_of(3), 4)};
+    for (double& v : expected.v.values) v = std::fabs(v) + 0.25;
+    for (double& v : expected.v.values) v = rounded(v, type_of(3));
+    const DeviceData g = DeviceData::vector(stream(), type_of(0), grads),
+                     w = DeviceData::vector(stream(), type_of(1), expected.w),
+                     m = DeviceData::vector(stream(), type_of(2), expected.m),
+                     v = DeviceData::vector(stream(), type_of(3), expected.v), weights = vector(filled(1, size, 9.0));
+    ops::AdamW args = arguments(settings);
+    args.grads = g;
+    args.master = w;
+    args.exp_avg = m;
+    args.exp_avg_sq = v;
+    args.weights = weights;
+    args.state = state;
+    ops::adamw(stream(), args);
+    reference_step(expected, grads, settings, 2, 0.5);
+    // a handful of f32 roundings, and stochastic rounding, which moves a number by less than a step of its type
+    const auto check = [&](const DeviceData& found, const Matrix& want, DType type, const char* what) {
+      const double step = type == DType::kF32 ? 0.0 : 2.0 * unit_roundoff(type);
+      expect_near(
+          found.download(), want,
+          [&](std::int64_t, std::int64_t i) { return (step + 16.0 * kF32) * std::fabs(want(0, i)) + 16.0 * kF32; },
+          what);
+    };
+    check(w, expected.w, type_of(1), "master");
+    check(m, expected.m, type_of(2), "exp_avg");
+    check(v, expected.v, type_of(3), "exp_avg_sq");
+    Matrix kept = w.download();
+    for (double& value : kept.values) value = rounded(value, dtype());
+    EXPECT_EQ(weights.download().values, kept.values) << "the compute weights are the master's, rounded";
+  }
+}
+
 TEST_P(Optimizer, ASliceIsUpdatedAsTheWhole) {
   if (dtype() != DType::kF32) return;
   // from the second element on, where no access of 16 bytes is aligned

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMaxClusterBlocks = 8;  // the most that every device with clusters allows
+constexpr int kAhead = 4;             // packs that a thread reads from memory at a time
 
 #if !defined(PRIMUS_HIP) && (!defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900)
 /// The blocks that share a row.
@@ -152,13 +153,13 @@ struct CrossEntropy {
   Rows<const L> logits;
   const std::int32_t* targets;
   float* loss;
-  Rows<D> d_logits;        // may be the logits
+  Rows<D> d_logits;        // may lie where the logits lie
   float scale;             // of the gradient
   const StepState* state;  // for the loss scale
   Index rows;
   Index columns;
   int blocks;  // of a row
-  int kept;    // packs that a block keeps in shared memory
+  int kept;    // packs that a block keeps in shared memory: all of its part, or a multiple of kThreads
 };
 
 /// The packs of a row that this block handles.
@@ -181,7 +182,6 @@ __device__ __forceinline__ float loss_of(const ExpSum& total, float target_logit
 
 template <typename L, typename D, int kWidth>
 __global__ void __launch_bounds__(kThreads) forward_kernel(CrossEntropy<L, D> args) {
-  constexpr int kAhead = 4;  // packs that a thread reads at a time
   const PartOfRow<kWidth> part(args.columns, args.blocks);
   const Index row = blockIdx.x / args.blocks;
   const L* logits = args.logits.at(row, part.begin * kWidth);
@@ -236,13 +236,29 @@ __global__ void __launch_bounds__(kThreads) forward_backward_kernel(CrossEntropy
     if (part.rank == 0 && thread == 0) args.loss[row] = loss_of(total, target_logit);
 
     const float factor = scale / total.sum;
-#pragma unroll 2
-    for (int pack = thread; pack < part.count; pack += kThreads) {
-      auto values = logits_of(row, pack);
+    const auto put = [&](int pack, Floats<kWidth> values) {
 #pragma unroll
       for (int e = 0; e < kWidth; ++e) values[e] = fast_exp(values[e] - total.highest) * factor;
       store(args.d_logits.at(row, (part.begin + pack) * kWidth), values);
-      if (next_row < args.rows && pack < kept_count) fetch(next_row, pack);
+    };
+#pragma unroll 2
+    for (int pack = thread; pack < kept_count; pack += kThreads) {
+      put(pack, unpacked(kept[pack]));
+      if (next_row < args.rows) fetch(next_row, pack);
+    }
+    for (int first = kept_count; first < part.count; first += kAhead * kThreads) {
+      Pack<L, kWidth> ahead[kAhead];
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int pack = first + i * kThreads + thread;
+        if (pack < part.count) ahead[i] = load_pack<kWidth>(in_memory(row, pack));
+      }
+      __syncthreads();  // the gradient of these and of those before may lie where these were
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int pack = first + i * kThreads + thread;
+        if (pack < part.count) put(pack, unpacked(ahead[i]));
+      }
     }
     const Index own_target = target / kWidth - part.begin;
     if (own_target >= 0 && own_target < part.count && own_target % kThreads == thread) {
@@ -318,14 +334,18 @@ void forward(Stream& stream, CrossEntropy<L, D> args) {
 
 template <typename L, typename D, int kWidth>
 void forward_backward(Stream& stream, CrossEntropy<L, D> args) {
+  constexpr Index kPackBytes = sizeof(Pack<L, kWidth>);
   const auto most = static_cast<Index>(limits_of(stream).shared_memory_per_block) - 1024;
   const Index good = most / 3;  // three blocks a multiprocessor: while one waits, others read and write
-  const Index row_bytes = args.columns * static_cast<Index>(sizeof(L));
+  const Index packs = args.columns / kWidth;
+  const Index room = (has_clusters(stream) ? most : good) / kPackBytes / kThreads * kThreads;
   args.blocks = blocks_of_row(stream, args.rows);
-  while (has_clusters(stream) && args.blocks < kMaxClusterBlocks && row_bytes > args.blocks * good) args.blocks *= 2;
-  const Index part_bytes = divide_up(row_bytes, Index{args.blocks}) + kAccessBytes;
-  const auto bytes = static_cast<std::size_t>(std::min(part_bytes, has_clusters(stream) ? most : good));
-  args.kept = static_cast<int>(bytes / sizeof(Pack<L, kWidth>));
+  while (has_clusters(stream) && args.blocks < kMaxClusterBlocks && packs * kPackBytes > args.blocks * good) {
+    args.blocks *= 2;
+  }
+  if (packs > args.blocks * room) args.blocks = 1;  // what is read again has to be read in order
+  args.kept = static_cast<int>(std::min(divide_up(packs, Index{args.blocks}), room));
+  const auto bytes = static_cast<std::size_t>(args.kept * kPackBytes);
 
   const auto kernel = forward_backward_kernel<L, D, kWidth>;
   stream_of(stream);  // the device whose kernel's attribute is set
