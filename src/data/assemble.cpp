@@ -16,15 +16,13 @@ void assemble(const TokenSet& set, std::span<const std::uint32_t> rows, MicroBat
     tokens += set.length(row);
     trained += set.trained_tokens(row);
   }
-  const std::int64_t filled = (tokens + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple;
-  PRIMUS_CHECK(filled <= std::numeric_limits<std::int32_t>::max(), filled);
+  PRIMUS_CHECK(with_filler(tokens) <= std::numeric_limits<std::int32_t>::max(), tokens);
 
-  out.real_tokens = tokens;
-  out.max_seqlen = filled - tokens;
-  out.ids.resize(static_cast<std::size_t>(filled));
-  out.positions.resize(static_cast<std::size_t>(filled));
+  out.max_seqlen = 0;
+  out.ids.resize(static_cast<std::size_t>(tokens));
+  out.positions.resize(static_cast<std::size_t>(tokens));
   out.cu_seqlens.clear();
-  out.cu_seqlens.reserve(rows.size() + 2);
+  out.cu_seqlens.reserve(rows.size() + 1);
   out.trained_rows.clear();
   out.trained_rows.reserve(static_cast<std::size_t>(trained));
   out.targets.clear();
@@ -42,11 +40,19 @@ void assemble(const TokenSet& set, std::span<const std::uint32_t> rows, MicroBat
     out.cu_seqlens.push_back(static_cast<std::int32_t>(begin));
     out.max_seqlen = std::max(out.max_seqlen, length);
   }
-  if (filled > tokens) {
-    std::fill(out.ids.begin() + begin, out.ids.end(), 0);
-    std::iota(out.positions.begin() + begin, out.positions.end(), 0);
-    out.cu_seqlens.push_back(static_cast<std::int32_t>(filled));
-  }
+  append_filler(out);
+}
+
+void append_filler(MicroBatch& batch) {
+  PRIMUS_CHECK(batch.cu_seqlens.size() > 1, batch.cu_seqlens.size());
+  batch.real_tokens = static_cast<std::int64_t>(batch.ids.size());
+  const std::int64_t tokens = with_filler(batch.real_tokens);
+  const std::int64_t last = batch.cu_seqlens.end()[-2];
+  batch.ids.resize(static_cast<std::size_t>(tokens), 0);
+  batch.positions.resize(static_cast<std::size_t>(tokens));
+  std::iota(batch.positions.begin() + last, batch.positions.end(), 0);
+  batch.cu_seqlens.back() = static_cast<std::int32_t>(tokens);
+  batch.max_seqlen = std::max(batch.max_seqlen, tokens - last);
 }
 
 }  // namespace primus::data

@@ -21,8 +21,6 @@ Philox random_stream(std::uint64_t seed, Draw draw, std::uint64_t source, std::u
   return {seed, static_cast<std::uint64_t>(draw) << 60 | source << 40 | number};
 }
 
-std::int64_t round_up(std::int64_t tokens) { return (tokens + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple; }
-
 void check_sizes(const TokenSet& set, const BatchPlanSettings& s) {
   if (s.global_batch_size < 1 || s.micro_batch_size < 1 || s.seq_length < 1) {
     throw bad_input("global_batch_size ({}), micro_batch_size ({}) and seq_length ({}) must be at least 1",
@@ -148,10 +146,10 @@ void BatchPlan::make_bounds() {
     for (std::uint32_t row = 0; row < set_.rows(); ++row) measure({&row, 1});
   }
   // A micro-batch that wraps over epochs may hold the largest unit several times.
-  bounds_ = {.tokens = round_up(unit.tokens * settings_.micro_batch_size),
-             .documents = unit.documents * settings_.micro_batch_size + 1,
+  bounds_ = {.tokens = with_filler(unit.tokens * settings_.micro_batch_size),
+             .documents = unit.documents * settings_.micro_batch_size,
              .trained_rows = unit.trained_rows * settings_.micro_batch_size,
-             .max_seqlen = std::max(unit.max_seqlen, kTokenMultiple - 1)};
+             .max_seqlen = unit.max_seqlen + kMostFiller};
 }
 
 std::vector<std::uint32_t> BatchPlan::draw_from_sources(std::int64_t epoch) const {

@@ -26,10 +26,10 @@ struct BatchPlanSettings {
 
 /// The most that any micro-batch of a plan can hold: what to allocate before the first step.
 struct MicroBatchBounds {
-  std::int64_t tokens = 0;     // filler included, a multiple of kTokenMultiple
-  std::int64_t documents = 0;  // filler included
+  std::int64_t tokens = 0;  // filler included, a multiple of kTokenMultiple
+  std::int64_t documents = 0;
   std::int64_t trained_rows = 0;
-  std::int64_t max_seqlen = 0;
+  std::int64_t max_seqlen = 0;  // filler included
 };
 
 /// Which rows each step trains: a pure function of the set, the settings and the step (from 0), so that a resumed run

@@ -49,12 +49,12 @@ EvalPlan::EvalPlan(TokenSet set, const EvalPlanSettings& settings) : set_(std::m
     }
     total_rows_ += static_cast<std::int64_t>(rows.size());
     trained_tokens_ += trained;
-    bounds_.tokens = std::max(bounds_.tokens, (tokens + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple);
-    bounds_.documents = std::max(bounds_.documents, static_cast<std::int64_t>(rows.size()) + 1);
+    bounds_.tokens = std::max(bounds_.tokens, with_filler(tokens));
+    bounds_.documents = std::max(bounds_.documents, static_cast<std::int64_t>(rows.size()));
     bounds_.trained_rows = std::max(bounds_.trained_rows, trained);
     if (first / micro_batch_size_ % settings.data_parallel_size == settings.data_parallel_rank) own_.push_back(first);
   }
-  bounds_.max_seqlen = std::max(bounds_.max_seqlen, kTokenMultiple - 1);
+  bounds_.max_seqlen += kMostFiller;
 }
 
 std::span<const std::uint32_t> EvalPlan::rows_from(std::int64_t unit) const {

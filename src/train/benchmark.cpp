@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "data/assemble.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "tensor/backend.h"
@@ -21,7 +22,7 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-/// Documents of random tokens, all trained, filled up as assemble() does.
+/// Documents of random tokens, all trained.
 data::MicroBatch random_batch(const config::RunConfig& config, const model::ModelConfig& model) {
   data::MicroBatch batch;
   const Philox random{.seed = config.seed, .stream = 0xBE7C};
@@ -38,15 +39,8 @@ data::MicroBatch random_batch(const config::RunConfig& config, const model::Mode
   }
   for (const std::int32_t row : batch.trained_rows)
     batch.targets.push_back(batch.ids[static_cast<std::size_t>(row) + 1]);
-  batch.real_tokens = static_cast<std::int64_t>(batch.ids.size());
   batch.max_seqlen = config.seq_length;
-  const auto filler = static_cast<std::int32_t>((data::kTokenMultiple - batch.real_tokens % data::kTokenMultiple) %
-                                                data::kTokenMultiple);
-  for (std::int32_t t = 0; t < filler; ++t) {
-    batch.ids.push_back(0);
-    batch.positions.push_back(t);
-  }
-  if (filler > 0) batch.cu_seqlens.push_back(static_cast<std::int32_t>(batch.ids.size()));
+  data::append_filler(batch);
   return batch;
 }
 

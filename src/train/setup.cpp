@@ -100,8 +100,7 @@ model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::in
 }
 
 std::int64_t max_tokens(const config::RunConfig& config) {
-  const std::int64_t tokens = std::int64_t{config.micro_batch_size} * config.seq_length;
-  return (tokens + data::kTokenMultiple - 1) / data::kTokenMultiple * data::kTokenMultiple;
+  return data::with_filler(std::int64_t{config.micro_batch_size} * config.seq_length);
 }
 
 std::vector<std::string> target_modules(const config::RunConfig& config) {
@@ -132,7 +131,7 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.exp_avg_dtype = dtype_of(config.exp_avg_dtype);
   options.exp_avg_sq_dtype = dtype_of(config.exp_avg_sq_dtype);
   options.max_tokens = max_tokens(config);
-  options.max_positions = std::max<std::int64_t>(config.seq_length, data::kTokenMultiple);
+  options.max_positions = config.seq_length + data::kMostFiller;
   options.recompute = recompute_policy(config, model.num_hidden_layers);
   options.logits_bytes = logits_bytes(device, options.train_base);
   options.seed = config.seed;

@@ -25,13 +25,12 @@ MicroBatch naive(const TokenSet& set, const std::vector<std::uint32_t>& rows) {
     batch.max_seqlen = std::max(batch.max_seqlen, set.length(row));
   }
   batch.real_tokens = static_cast<std::int64_t>(batch.ids.size());
-  std::int32_t position = 0;
   while (batch.ids.size() % 64 != 0) {
     batch.ids.push_back(0);
-    batch.positions.push_back(position++);
+    batch.positions.push_back(batch.positions.back() + 1);
+    ++batch.cu_seqlens.back();
   }
-  if (position > 0) batch.cu_seqlens.push_back(static_cast<std::int32_t>(batch.ids.size()));
-  batch.max_seqlen = std::max<std::int64_t>(batch.max_seqlen, position);
+  batch.max_seqlen = std::max<std::int64_t>(batch.max_seqlen, batch.positions.back() + 1);
   return batch;
 }
 
@@ -52,14 +51,14 @@ TEST(Assemble, LaysOutTwoDocumentsByHand) {
   const MicroBatch batch = assemble(builder.finish(), std::vector<std::uint32_t>{0, 1});
   EXPECT_EQ(batch.trained_rows, (std::vector<std::int32_t>{1, 3}));
   EXPECT_EQ(batch.targets, (std::vector<std::int32_t>{7, 42})) << "the 8 would be predicted from another document";
-  EXPECT_EQ(batch.cu_seqlens, (std::vector<std::int32_t>{0, 3, 5, 64}));
+  EXPECT_EQ(batch.cu_seqlens, (std::vector<std::int32_t>{0, 3, 64}));
   EXPECT_EQ(batch.real_tokens, 5);
-  EXPECT_EQ(batch.max_seqlen, 59) << "the filler";
+  EXPECT_EQ(batch.max_seqlen, 61) << "the last document with its filler";
   ASSERT_EQ(batch.ids.size(), 64U);
   EXPECT_EQ(batch.ids[4], 9);
   EXPECT_EQ(batch.ids[5], 0);
-  EXPECT_EQ(batch.positions[5], 0);
-  EXPECT_EQ(batch.positions[63], 58);
+  EXPECT_EQ(batch.positions[3], 0);
+  EXPECT_EQ(batch.positions[63], 60);
 }
 
 TEST(Assemble, NeedsNoFillerAtAMultiple) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "data/assemble.h"
@@ -30,8 +31,9 @@ struct Step {
   double loss = 0.0;
 };
 
-/// The gradient of the mean loss over `batches`, each a micro-batch of rows.
-Step step_over(Trainer& trainer, const data::TokenSet& set, const std::vector<std::vector<std::uint32_t>>& batches) {
+/// The gradient of the mean loss over `batches`, each a micro-batch of rows filled up with `filler`.
+Step step_over(Trainer& trainer, const data::TokenSet& set, const std::vector<std::vector<std::uint32_t>>& batches,
+               std::int32_t filler = 0) {
   std::int64_t trained = 0;
   for (const auto& rows : batches) {
     for (const std::uint32_t row : rows) trained += set.trained_tokens(row);
@@ -42,6 +44,7 @@ Step step_over(Trainer& trainer, const data::TokenSet& set, const std::vector<st
   data::MicroBatch host;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     data::assemble(set, batches[i], host);
+    std::fill(host.ids.begin() + host.real_tokens, host.ids.end(), filler);
     const model::Pass pass{.stream = stream, .training = true, .accumulate = i > 0};
     memory.decoder.forward_backward(pass, upload(stream, memory, host), 1.0F / static_cast<float>(trained),
                                     memory.state);
@@ -73,6 +76,19 @@ TEST_P(Packing, GivesTheGradientOfTheRowsOnTheirOwn) {
   const Step want = step_over(trainer, set, alone), got = step_over(trainer, set, packed);
   EXPECT_NEAR(got.loss, want.loss, 1e-6 * want.loss);
   EXPECT_LT(relative_difference(got.gradients, want.gradients), 1e-6);
+}
+
+TEST_P(Packing, FillerTrainsNothing) {
+  Trainer trainer = this->trainer(false);
+  const data::TokenSet set = reference::rows(model());
+  const std::vector<std::vector<std::uint32_t>> batches = {{0}, {1, 2}};
+  for (const auto& rows : batches) {
+    const data::MicroBatch batch = data::assemble(set, rows);
+    ASSERT_LT(batch.real_tokens, static_cast<std::int64_t>(batch.ids.size())) << "there is no filler";
+  }
+  const Step zeros = step_over(trainer, set, batches, 0), others = step_over(trainer, set, batches, 9);
+  EXPECT_EQ(zeros.loss, others.loss) << "bit for bit";
+  EXPECT_EQ(zeros.gradients, others.gradients);
 }
 
 TEST_P(Packing, GivesTheSameEvaluationLoss) {
