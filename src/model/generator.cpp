@@ -54,7 +54,7 @@ Generator::Generator(Decoder& decoder, std::int64_t sequences, std::int64_t capa
       sequences_(sequences),
       capacity_(capacity),
       batch_(arena, decoder.options().max_tokens),
-      lengths_(arena.vector(MemoryKind::kActivations, "cache lengths", DType::kI32, sequences)) {
+      slots_(arena.vector(MemoryKind::kActivations, "cache slots", DType::kI32, sequences)) {
   PRIMUS_CHECK(!decoder.options().train, "a decoder for generation keeps nothing for backward");
   PRIMUS_CHECK(sequences <= decoder.options().max_tokens && sequences <= decoder.max_logit_rows(), sequences,
                decoder.options().max_tokens, decoder.max_logit_rows());
@@ -156,26 +156,21 @@ std::vector<std::int32_t> Generator::step(const Pass& pass, std::span<const std:
                                                   .trained_rows = rows,
                                                   .targets = rows,
                                                   .max_seqlen = 1});
-  std::vector<std::int32_t> lengths(positions.begin(), positions.end());
-  for (std::int32_t& length : lengths) ++length;
-  pass.stream.copy_to_device(lengths_.slice(0, static_cast<std::int64_t>(lengths.size())), lengths.data());
+  const std::vector<std::int32_t> host_slots(slots.begin(), slots.end());
+  const Tensor device_slots = slots_.slice(0, batch.tokens());
+  pass.stream.copy_to_device(device_slots, host_slots.data());
   const Attend attend = [&](const Pass& p, std::int64_t layer, const LayerActivations& activations) {
     const Cache& cache = caches_[static_cast<std::size_t>(layer)];
-    const std::int64_t q_size = activations.q.columns();
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      const auto from = static_cast<std::int64_t>(i);
-      const std::int64_t first = static_cast<std::int64_t>(slots[i]) * capacity_;
-      const std::int64_t row = first + positions[i];
-      copy_rows(p.stream, activations.k.slice(from, from + 1), cache.k.slice(row, row + 1));
-      copy_rows(p.stream, activations.v.slice(from, from + 1), cache.v.slice(row, row + 1));
-      ops::attention_decode(p.stream, {.shape = attention_shape(decoder_.config()),
-                                       .q = activations.q.slice(from, from + 1),
-                                       .k_cache = cache.k.slice(first, first + capacity_),
-                                       .v_cache = cache.v.slice(first, first + capacity_),
-                                       .capacity = capacity_,
-                                       .lengths = lengths_.slice(from, from + 1),
-                                       .out = activations.attention.slice(from, from + 1).columns(0, q_size)});
-    }
+    ops::attention_decode(p.stream, {.shape = attention_shape(decoder_.config()),
+                                     .q = activations.q,
+                                     .k = activations.k,
+                                     .v = activations.v,
+                                     .k_cache = cache.k,
+                                     .v_cache = cache.v,
+                                     .capacity = capacity_,
+                                     .slots = device_slots,
+                                     .positions = batch.positions,
+                                     .out = activations.attention.columns(0, activations.q.columns())});
   };
   return choose(pass.stream, decoder_.logits(pass, batch, batch.trained_rows, attend), slots, settings);
 }

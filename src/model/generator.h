@@ -53,7 +53,7 @@ class Generator {
   std::int64_t sequences_;
   std::int64_t capacity_;
   BatchBuffers batch_;
-  Tensor lengths_;  // (sequences) i32
+  Tensor slots_;  // (sequences) i32: those that a step continues
   struct Cache {
     Tensor k;  // (sequences·capacity, kv)
     Tensor v;

@@ -67,10 +67,13 @@ std::size_t attention_backward_workspace(Device device, DType dtype, const Atten
 }
 
 void attention_decode(Stream& stream, const AttentionDecode& args) {
-  check_on_device(stream, args.q, args.k_cache, args.v_cache, args.lengths, args.out);
+  check_on_device(stream, args.q, args.k, args.v, args.k_cache, args.v_cache, args.slots, args.positions, args.out);
+  check_qkv(args.shape, args.q, args.k, args.v);
   check_qkv(args.shape, args.q, args.k_cache, args.v_cache);
-  PRIMUS_CHECK(args.k_cache.rows() == args.q.rows() * args.capacity, args.k_cache.describe(), args.capacity);
-  check_vector(args.lengths, args.q.rows(), DType::kI32);
+  PRIMUS_CHECK(args.k.rows() == args.q.rows(), args.k.describe(), args.q.describe());
+  PRIMUS_CHECK(args.capacity > 0 && args.k_cache.rows() % args.capacity == 0, args.k_cache.describe(), args.capacity);
+  check_vector(args.slots, args.q.rows(), DType::kI32);
+  check_vector(args.positions, args.q.rows(), DType::kI32);
   check_matrix(args.out, args.q.rows(), args.q.columns(), args.q.dtype());
   if (args.q.rows() == 0) return;
   const Observed observed(stream, WorkKind::kAttention, "attention_decode");

@@ -52,16 +52,19 @@ void attention_backward(Stream& stream, const AttentionBackward& args);
 /// Bytes of workspace for up to `tokens` tokens of this type on this device.
 std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens);
 
-/// One new token a sequence against its cache, for generation: out[b] attends to cache rows 0 … lengths[b]-1 of
-/// sequence b (its own token already stored there).
+/// One new token each of B sequences that have a cache of keys and values, for generation: stores its k and v as row
+/// positions[b] of its sequence, which then attends to the rows up to this one.
 struct AttentionDecode {
   AttentionShape shape;
-  Tensor q;        // (B, heads·D)
-  Tensor k_cache;  // (B·capacity, kv_heads·D), sequence b in rows b·capacity …
-  Tensor v_cache;  // (B·capacity, kv_heads·D)
+  Tensor q;        // (B, heads·D), may have a row stride, as k and v
+  Tensor k;        // (B, kv_heads·D)
+  Tensor v;        // (B, kv_heads·D)
+  Tensor k_cache;  // (sequences·capacity, kv_heads·D), sequence s in rows s·capacity …
+  Tensor v_cache;  // (sequences·capacity, kv_heads·D)
   std::int64_t capacity = 0;
-  Tensor lengths;  // (B) i32, at least 1
-  Tensor out;      // (B, heads·D)
+  Tensor slots;      // (B) i32: the sequence of each, all different
+  Tensor positions;  // (B) i32, below capacity
+  Tensor out;        // (B, heads·D), may have a row stride
 };
 void attention_decode(Stream& stream, const AttentionDecode& args);
 

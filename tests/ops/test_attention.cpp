@@ -34,8 +34,8 @@ std::vector<Problem> problems() {
   return {
       {{2, 1, 8, 0.35F}, {5}},           {{3, 3, 64, 0.125F}, {1, 37, 2, 90}}, {{6, 2, 64, 0.125F}, {130, 61}},
       {{4, 2, 128, 0.0883F}, {70, 131}}, {{2, 1, 40, 0.2F}, {33, 64, 65}},     {{1, 1, 256, 0.0625F}, {20, 129}},
-      {{2, 2, 7, 0.4F}, {19, 3}},        {{3, 1, 64, 0.125F}, {290}},          {{4, 2, 128, 0.0883F}, {72, 72, 72}},
-      {{8, 1, 64, 0.125F}, {1, 1, 200}}, {{2, 1, 64, 0.125F}, {512}},          {{2, 1, 128, 0.0883F}, {513, 513}},
+      {{2, 2, 7, 0.4F}, {19, 3}},        {{3, 1, 64, 0.125F}, {290}},          {{4, 2, 128, 0.0883F}, {64, 64, 64}},
+      {{8, 1, 64, 0.125F}, {1, 1, 200}}, {{2, 1, 64, 0.125F}, {512}},          {{2, 1, 128, 0.0883F}, {576, 576}},
   };
 }
 
@@ -366,22 +366,37 @@ TEST_P(Attention, SameForAnyThreads) {
 TEST_P(Attention, DecodeIsTheLastRowOfForward) {
   for (const ops::AttentionShape& shape :
        {ops::AttentionShape{4, 2, 64, 0.125F}, ops::AttentionShape{3, 1, 20, 0.2F}}) {
-    const std::vector<std::int32_t> lengths = {1, 70, 33};
+    const std::vector<std::int32_t> lengths = {1, 70, 33}, slots = {3, 0, 2}, positions = {0, 69, 32};
     const std::int64_t capacity = 80, columns = std::int64_t{shape.kv_heads} * shape.head_dim;
     const Matrix q = random_matrix(3, std::int64_t{shape.heads} * shape.head_dim, dtype(), 1),
-                 k = random_matrix(3 * capacity, columns, dtype(), 2),
-                 v = random_matrix(3 * capacity, columns, dtype(), 3);
-    const DeviceData q_data = matrix(q, 1), k_data = matrix(k), v_data = matrix(v), out = matrix(q, 2),
-                     length_data = DeviceData::integers(stream(), lengths);
-    ops::attention_decode(stream(), {shape, q_data, k_data, v_data, capacity, length_data, out});
+                 k_cache = random_matrix(4 * capacity, columns, dtype(), 2),
+                 v_cache = random_matrix(4 * capacity, columns, dtype(), 3),
+                 k_new = random_matrix(3, columns, dtype(), 4), v_new = random_matrix(3, columns, dtype(), 5);
+    const DeviceData q_data = matrix(q, 1), k_new_data = matrix(k_new, 3), v_new_data = matrix(v_new, 1),
+                     k_data = matrix(k_cache), v_data = matrix(v_cache), out = matrix(q, 2),
+                     slot_data = DeviceData::integers(stream(), slots),
+                     position_data = DeviceData::integers(stream(), positions);
+    ops::attention_decode(
+        stream(), {shape, q_data, k_new_data, v_new_data, k_data, v_data, capacity, slot_data, position_data, out});
     const Matrix actual = out.download();
+    // the caches have the new rows, and all others as they were
+    Matrix k = k_cache, v = v_cache;
+    for (std::int64_t b = 0; b < 3; ++b) {
+      const auto i = static_cast<std::size_t>(b);
+      const std::int64_t row = slots[i] * capacity + positions[i];
+      std::copy_n(k_new.values.begin() + b * columns, columns, k.values.begin() + row * columns);
+      std::copy_n(v_new.values.begin() + b * columns, columns, v.values.begin() + row * columns);
+    }
+    EXPECT_EQ(k_data.download().values, k.values);
+    EXPECT_EQ(v_data.download().values, v.values);
     for (std::int64_t b = 0; b < 3; ++b) {
       const std::int32_t length = lengths[static_cast<std::size_t>(b)];
       const Problem problem = {shape, {length}};
       Matrix all_q(length, q.columns), part_k(length, columns), part_v(length, columns), row(1, q.columns);
       std::copy_n(q.values.begin() + b * q.columns, q.columns, all_q.values.end() - q.columns);
-      std::copy_n(k.values.begin() + b * capacity * columns, part_k.values.size(), part_k.values.begin());
-      std::copy_n(v.values.begin() + b * capacity * columns, part_v.values.size(), part_v.values.begin());
+      const std::int64_t first = slots[static_cast<std::size_t>(b)] * capacity * columns;
+      std::copy_n(k.values.begin() + first, part_k.values.size(), part_k.values.begin());
+      std::copy_n(v.values.begin() + first, part_v.values.size(), part_v.values.begin());
       const Forward expected = forward_of(problem, all_q, part_k, part_v);
       Matrix last(1, q.columns), last_magnitude(1, q.columns);
       for (std::int64_t j = 0; j < q.columns; ++j) {

@@ -127,20 +127,27 @@ void attention_backward(Stream&, const AttentionBackward& args) {
 void attention_decode(Stream&, const AttentionDecode& args) {
   const Index dim = args.shape.head_dim, heads = args.shape.heads, group = heads / args.shape.kv_heads;
   const ElementKernels& table = kernels_of(args.q.dtype());
-  const std::int32_t* lengths = args.lengths.as<std::int32_t>();
+  const std::int32_t* slots = args.slots.as<std::int32_t>();
+  const std::int32_t* positions = args.positions.as<std::int32_t>();
+  const std::size_t row_bytes = static_cast<std::size_t>(args.k.columns()) * size_of(args.k.dtype());
   Index work = 0;
-  for (Index b = 0; b < args.q.rows(); ++b) work += 2 * lengths[b] * heads * dim;
+  for (Index b = 0; b < args.q.rows(); ++b) {
+    const Index row = slots[b] * args.capacity + positions[b];
+    std::memcpy(row_at(args.k_cache, row), row_at(args.k, b), row_bytes);
+    std::memcpy(row_at(args.v_cache, row), row_at(args.v, b), row_bytes);
+    work += 2 * Index{positions[b]} * heads * dim;
+  }
   parallel_tasks(args.q.rows() * heads, work, [&](Index i) {
-    const Index b = i / heads, head = i % heads;
+    const Index b = i / heads, head = i % heads, length = Index{positions[b]} + 1;
     const AttentionTask task = {.q = head_of(args.q, b, head, dim),
-                                .k = head_of(args.k_cache, b * args.capacity, head / group, dim),
-                                .v = head_of(args.v_cache, b * args.capacity, head / group, dim),
+                                .k = head_of(args.k_cache, slots[b] * args.capacity, head / group, dim),
+                                .v = head_of(args.v_cache, slots[b] * args.capacity, head / group, dim),
                                 .out = head_of(args.out, b, head, dim),
-                                .length = lengths[b],
+                                .length = length,
                                 .head_dim = dim,
                                 .width = width_of(args.shape),
                                 .scale = args.shape.scale};
-    table.attention_decode(task, scratch_floats(Scratch::kAttention, lengths[b] + 16));
+    table.attention_decode(task, scratch_floats(Scratch::kAttention, length + 16));
   });
 }
 

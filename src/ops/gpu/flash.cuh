@@ -47,11 +47,11 @@ struct FlashBackward {
 
 template <typename T>
 struct FlashDecode {
-  Rows<const T> q, k, v;
-  Rows<T> out;
-  const std::int32_t* lengths;
+  Rows<const T> q, k, v;  // of the new tokens
+  Rows<T> k_cache, v_cache, out;
+  const std::int32_t *slots, *positions;  // of each new token
   std::int64_t capacity;
-  int sequences, kv_heads, group, head_dim;
+  int tokens, kv_heads, group, head_dim;
   float scale;
 };
 

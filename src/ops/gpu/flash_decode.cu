@@ -17,15 +17,27 @@ struct Partial {
   float out[kLaneElements] = {};  // columns lane, lane + kWarpSize, …
 };
 
-/// A block for each sequence and query head; each warp takes every kWarps-th key.
+/// A block for each new token and query head; each warp takes every kWarps-th key. The new key and value are read where
+/// they came from: the first block of a group stores them in the cache meanwhile.
 template <typename T>
 __global__ void __launch_bounds__(kWarps* kWarpSize) decode_kernel(const FlashDecode<T> args) {
   const int heads = args.kv_heads * args.group, dim = args.head_dim;
-  const int sequence = static_cast<int>(blockIdx.x) / heads, head = static_cast<int>(blockIdx.x) % heads;
+  const int token = static_cast<int>(blockIdx.x) / heads, head = static_cast<int>(blockIdx.x) % heads;
+  const int position = args.positions[token];
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  const std::int64_t cache_row = sequence * args.capacity;
+  const std::int64_t cache_row = args.slots[token] * args.capacity;
   const std::int64_t column = static_cast<std::int64_t>(head / args.group) * dim;
-  const T* const q = args.q.data + sequence * args.q.stride + static_cast<std::int64_t>(head) * dim;
+  const T* const q = args.q.data + token * args.q.stride + static_cast<std::int64_t>(head) * dim;
+  const T* const new_k = args.k.data + token * args.k.stride + column;
+  const T* const new_v = args.v.data + token * args.v.stride + column;
+  T* const k_cache = args.k_cache.data + cache_row * args.k_cache.stride + column;
+  T* const v_cache = args.v_cache.data + cache_row * args.v_cache.stride + column;
+  if (head % args.group == 0) {
+    for (int d = static_cast<int>(threadIdx.x); d < dim; d += kWarps * kWarpSize) {
+      k_cache[position * args.k_cache.stride + d] = new_k[d];
+      v_cache[position * args.v_cache.stride + d] = new_v[d];
+    }
+  }
 
   float query[kLaneElements];
 #pragma unroll
@@ -34,9 +46,9 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) decode_kernel(const FlashDe
     query[i] = d < dim ? to_float(q[d]) * (args.scale * kLog2E) : 0.0F;
   }
   Partial mine;
-  for (int key = warp; key < args.lengths[sequence]; key += kWarps) {
-    const T* const k = args.k.data + (cache_row + key) * args.k.stride + column;
-    const T* const v = args.v.data + (cache_row + key) * args.v.stride + column;
+  for (int key = warp; key <= position; key += kWarps) {
+    const T* const k = key == position ? new_k : k_cache + key * args.k_cache.stride;
+    const T* const v = key == position ? new_v : v_cache + key * args.v_cache.stride;
     float score = 0.0F;
 #pragma unroll
     for (int i = 0; i < kLaneElements; ++i) {
@@ -70,7 +82,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) decode_kernel(const FlashDe
   for (int d = static_cast<int>(threadIdx.x); d < dim; d += kWarps * kWarpSize) {
     float value = 0.0F;
     for (int w = 0; w < kWarps; ++w) value += shared_out[w][d] * exp2_fast(shared_highest[w] - highest);
-    args.out.data[sequence * args.out.stride + static_cast<std::int64_t>(head) * dim + d] = from_float<T>(value / sum);
+    args.out.data[token * args.out.stride + static_cast<std::int64_t>(head) * dim + d] = from_float<T>(value / sum);
   }
 }
 
@@ -79,7 +91,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) decode_kernel(const FlashDe
 
 template <typename T>
 void flash_decode(gpuStream_t stream, const FlashDecode<T>& args) {
-  const int blocks = args.sequences * args.kv_heads * args.group;
+  const int blocks = args.tokens * args.kv_heads * args.group;
   flash::decode_kernel<T><<<blocks, flash::kWarps * kWarpSize, 0, stream>>>(args);
 }
 
