@@ -39,11 +39,15 @@ Implementation own_kernel(const Stream& stream, const AttentionShape& shape, con
   return std::max(first, first_allowed());
 }
 
-/// Their lengths, if all documents have the same: no document is longer than max_seqlen, so they sum up to all tokens.
+/// Their length, if all documents have the same, one that micro-batches have (data::kTokenMultiple): then they are few,
+/// and a plan of cuDNN for each is worth its making. No document is longer than max_seqlen, so they sum up to all
+/// tokens.
 std::optional<EqualDocuments> equal_documents(const Tensor& cu_seqlens, std::int64_t max_seqlen, std::int64_t tokens) {
   const EqualDocuments documents = {.count = cu_seqlens.columns() - 1, .length = max_seqlen};
   constexpr std::int64_t kMost = 64;  // each costs a copy of statistics (attention_cudnn.cpp)
-  if (documents.count > kMost || documents.count * documents.length != tokens) return std::nullopt;
+  constexpr std::int64_t kLengths = 64;
+  if (documents.count > kMost || documents.length % kLengths != 0) return std::nullopt;
+  if (documents.count * documents.length != tokens) return std::nullopt;
   return documents;
 }
 
@@ -52,7 +56,7 @@ FlashShape flash_shape(const AttentionShape& shape, const Tensor& cu_seqlens, co
           .documents = static_cast<int>(cu_seqlens.columns()) - 1,
           .tokens = q.rows(),
           .kv_heads = shape.kv_heads,
-          .group = shape.heads / shape.kv_heads,
+          .group = QueryGroup(shape.heads / shape.kv_heads),
           .head_dim = shape.head_dim,
           .scale = shape.scale};
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
@@ -225,8 +226,10 @@ std::size_t aligned_lse_bytes(const AttentionShape& shape, std::int64_t tokens) 
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-/// (heads, T) to (documents, heads, tokens).
-void pack_lse(const Stream& stream, const AttentionBackward& args, EqualDocuments documents, void* packed) {
+/// The statistics as (documents, heads, tokens) out of (heads, T): what one document has already, and those of several
+/// copied to `packed`.
+void* packed_lse(const Stream& stream, const AttentionBackward& args, EqualDocuments documents, void* packed) {
+  if (documents.count == 1 && args.lse.row_stride() == documents.length) return args.lse.data();
   const std::size_t row = static_cast<std::size_t>(documents.length) * sizeof(float);
   const std::size_t heads = static_cast<std::size_t>(args.shape.heads);
   for (std::int64_t d = 0; d < documents.count; ++d) {
@@ -235,20 +238,26 @@ void pack_lse(const Stream& stream, const AttentionBackward& args, EqualDocument
                                 static_cast<std::size_t>(args.lse.row_stride()) * sizeof(float), row, heads,
                                 cudaMemcpyDeviceToDevice, stream_of(stream)));
   }
+  return packed;
+}
+
+template <typename Args>
+Problem problem_of(const Args& args, EqualDocuments documents) {
+  return {.backward = std::is_same_v<Args, AttentionBackward>,
+          .dtype = args.q.dtype(),
+          .shape = args.shape,
+          .documents = documents,
+          .q = args.q.row_stride(),
+          .k = args.k.row_stride(),
+          .v = args.v.row_stride(),
+          .out = args.out.row_stride(),
+          .lse = args.lse.row_stride()};
 }
 
 }  // namespace
 
 bool cudnn_attention_forward(Stream& stream, const AttentionForward& args, EqualDocuments documents) {
-  const Problem problem = {.backward = false,
-                           .dtype = args.q.dtype(),
-                           .shape = args.shape,
-                           .documents = documents,
-                           .q = args.q.row_stride(),
-                           .k = args.k.row_stride(),
-                           .v = args.v.row_stride(),
-                           .out = args.out.row_stride(),
-                           .lse = args.lse.row_stride()};
+  const Problem problem = problem_of(args, documents);
   return with_library(stream.device(), false, [&](Library& library) {
     const Plan* plan = library.plan_for(problem);
     const Workspace workspace = workspace_of(stream);
@@ -265,19 +274,11 @@ bool cudnn_attention_forward(Stream& stream, const AttentionForward& args, Equal
 }
 
 bool cudnn_attention_backward(Stream& stream, const AttentionBackward& args, EqualDocuments documents) {
-  const Problem problem = {.backward = true,
-                           .dtype = args.q.dtype(),
-                           .shape = args.shape,
-                           .documents = documents,
-                           .q = args.q.row_stride(),
-                           .k = args.k.row_stride(),
-                           .v = args.v.row_stride(),
-                           .out = args.out.row_stride(),
-                           .lse = args.lse.row_stride(),
-                           .d_out = args.d_out.row_stride(),
-                           .d_q = args.d_q.row_stride(),
-                           .d_k = args.d_k.row_stride(),
-                           .d_v = args.d_v.row_stride()};
+  Problem problem = problem_of(args, documents);
+  problem.d_out = args.d_out.row_stride();
+  problem.d_q = args.d_q.row_stride();
+  problem.d_k = args.d_k.row_stride();
+  problem.d_v = args.d_v.row_stride();
   return with_library(stream.device(), false, [&](Library& library) {
     const Plan* plan = library.plan_for(problem);
     if (plan == nullptr) return false;
@@ -288,14 +289,13 @@ bool cudnn_attention_backward(Stream& stream, const AttentionBackward& args, Equ
       return false;
     }
     auto* const workspace = static_cast<unsigned char*>(args.workspace.data());
-    pack_lse(stream, args, documents, workspace);
     library.run(*plan, stream_of(stream),
                 {{kQ, args.q.data()},
                  {kK, args.k.data()},
                  {kV, args.v.data()},
                  {kOut, args.out.data()},
                  {kDOut, args.d_out.data()},
-                 {kLse, workspace},
+                 {kLse, packed_lse(stream, args, documents, workspace)},
                  {kDQ, args.d_q.data()},
                  {kDK, args.d_k.data()},
                  {kDV, args.d_v.data()}},

@@ -16,12 +16,30 @@
 /// no sum depends on other documents or on the order of blocks.
 namespace primus::ops::gpu {
 
+/// The query heads that share a key/value head. Rows are divided by their number without a division, which takes
+/// dozens of instructions: right for rows below 2³² / size.
+class QueryGroup {
+ public:
+  __host__ __device__ constexpr explicit QueryGroup(int size)
+      : size_(size), reciprocal_(size == 1 ? 0U : 0xFFFFFFFFU / static_cast<unsigned>(size) + 1U) {}
+
+  __host__ __device__ constexpr int size() const { return size_; }
+  __device__ int token(int row) const {
+    return size_ == 1 ? row : static_cast<int>(__umulhi(static_cast<unsigned>(row), reciprocal_));
+  }
+  __device__ int head(int row) const { return row - token(row) * size_; }
+
+ private:
+  int size_;
+  unsigned reciprocal_;
+};
+
 struct FlashShape {
   const std::int32_t* cu_seqlens;  // (documents + 1)
   int documents;
   std::int64_t tokens;
   int kv_heads;
-  int group;  // query heads of a key/value head
+  QueryGroup group;
   int head_dim;
   float scale;  // above 0
 };

@@ -36,56 +36,77 @@ struct Stage {
       : first(stages + index % 2 * kBytes), second(stages + index % 2 * kBytes + Tile::Stream::kBytes) {}
 };
 
+/// A block of query rows and what it sees, in forward and in the gradient of queries.
+template <typename Tile>
+struct QueryBlock {
+  using Element = typename Tile::Element;
+  int kv_head;
+  Place place;
+  HeadRows<const Element> q, k, v;
+
+  /// Blocks go from the last tile to the first, so that those with many keys do not come last.
+  template <typename Args>
+  __device__ explicit QueryBlock(const Args& args)
+      : kv_head(static_cast<int>(blockIdx.x) % args.shape.kv_heads),
+        place(find_tile(args.shape, args.shape.group.size(), Tile::kOwnRows,
+                        static_cast<int>(gridDim.x - 1 - blockIdx.x) / args.shape.kv_heads)),
+        q(args.q, place, kv_head, args.shape.group, args.shape.head_dim),
+        k(args.k, place, kv_head, QueryGroup(1), args.shape.head_dim),
+        v(args.v, place, kv_head, QueryGroup(1), args.shape.head_dim) {}
+
+  __device__ int team_row() const {
+    return place.first_row + static_cast<int>(threadIdx.x) / Tile::kTeam * Tile::kRows;
+  }
+  __device__ int last_row() const { return min(place.first_row + Tile::kOwnRows, q.count) - 1; }
+  __device__ int team_first_token() const { return q.group.token(team_row()); }
+  __device__ int team_last_token() const { return q.group.token(min(team_row() + Tile::kRows - 1, last_row())); }
+  /// Of keys, up to the last that a row of the block sees.
+  __device__ int tiles() const { return q.group.token(last_row()) / Tile::kStreamRows + 1; }
+
+  __device__ void copy_keys(unsigned char* stages, int tile) const {
+    const Stage<Tile> stage(stages, tile);
+    Tile::copy(stage.first, k, tile * Tile::kStreamRows);
+    Tile::copy(stage.second, v, tile * Tile::kStreamRows);
+  }
+};
+
 template <typename Tile>
 constexpr int kForwardShared = Tile::Own::kBytes + 2 * Stage<Tile>::kBytes;
 
 template <typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     forward_kernel(const FlashForward<typename Tile::Element> args) {
-  const FlashShape& shape = args.shape;
-  const int group = shape.group, kv_head = static_cast<int>(blockIdx.x) % shape.kv_heads;
-  // from the last tile to the first, so that those with many keys do not come last
-  const int index = static_cast<int>(gridDim.x - 1 - blockIdx.x) / shape.kv_heads;
-  const Place place = find_tile(shape, group, Tile::kOwnRows, index);
+  const QueryBlock<Tile> block(args);
+  const Place& place = block.place;
   if (place.length == 0) return;
-  const HeadRows<const typename Tile::Element> q(args.q, place, kv_head, group, shape.head_dim),
-      k(args.k, place, kv_head, 1, shape.head_dim), v(args.v, place, kv_head, 1, shape.head_dim);
+  const QueryGroup group = args.shape.group;
 
   extern __shared__ __align__(1024) unsigned char memory[];
   const typename Tile::Own q_tile(memory);
   unsigned char* const stages = memory + Tile::Own::kBytes;
-  const auto copy_stage = [&](int tile) {
-    const Stage<Tile> stage(stages, tile);
-    Tile::copy(stage.first, k, tile * Tile::kStreamRows);
-    Tile::copy(stage.second, v, tile * Tile::kStreamRows);
-  };
-  Tile::copy(q_tile, q, place.first_row);
-  copy_stage(0);
+  Tile::copy(q_tile, block.q, place.first_row);
+  block.copy_keys(stages, 0);
   Tile::copies_arrived();
   __syncthreads();
 
-  const int team = static_cast<int>(threadIdx.x) / Tile::kTeam;
-  const int team_row = place.first_row + team * Tile::kRows;
-  const int block_last = min(place.first_row + Tile::kOwnRows, q.count) - 1;
-  const int tiles = block_last / group / Tile::kStreamRows + 1;
-  const int team_last_token = min(team_row + Tile::kRows - 1, block_last) / group;
+  const int team_row = block.team_row(), tiles = block.tiles();
+  const int team_first_token = block.team_first_token(), team_last_token = block.team_last_token();
   int token[Tile::kLaneRows];
   float row_max[Tile::kLaneRows], row_sum[Tile::kLaneRows];  // the maximum in powers of two, scaled
 #pragma unroll
   for (int i = 0; i < Tile::kLaneRows; ++i) {
-    token[i] = (team_row + Tile::row_of(i)) / group;
+    token[i] = group.token(team_row + Tile::row_of(i));
     row_max[i] = -INFINITY;
     row_sum[i] = 0.0F;
   }
-  const int team_first_token = team_row / group;
-  const float scale = shape.scale * kLog2E;
-  const typename Tile::Left q_left(q_tile, team);
+  const float scale = args.shape.scale * kLog2E;
+  const typename Tile::Left q_left(q_tile, static_cast<int>(threadIdx.x) / Tile::kTeam);
   Output<Tile> out = {};
 
   for (int tile = 0; tile < tiles; ++tile) {
     Tile::copies_arrived();
     __syncthreads();
-    if (tile + 1 < tiles) copy_stage(tile + 1);
+    if (tile + 1 < tiles) block.copy_keys(stages, tile + 1);
     const Stage<Tile> stage(stages, tile);
     for (int strip = 0; strip < Tile::kStreamRows; strip += Tile::kStrip) {
       const int first_key = tile * Tile::kStreamRows + strip;
@@ -125,18 +146,19 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     }
   }
 
-  const RowStatistics statistics(args.lse_stride, place, kv_head, group);
+  const RowStatistics statistics(args.lse_stride, place, block.kv_head, group);
 #pragma unroll
   for (int i = 0; i < Tile::kLaneRows; ++i) {
     const float sum = Tile::row_sum(row_sum[i]);
 #pragma unroll
     for (int j = 0; j < Tile::kLaneOutputs; ++j) out[i][j] /= sum;
     const int row = team_row + Tile::row_of(i);
-    if (args.lse != nullptr && Tile::column_of(0) == 0 && row < q.count) {
+    if (args.lse != nullptr && Tile::column_of(0) == 0 && row < block.q.count) {
       args.lse[statistics.at(row)] = row_max[i] * kLn2 + logf(sum);
     }
   }
-  Tile::store(HeadRows<typename Tile::Element>(args.out, place, kv_head, group, shape.head_dim), team_row, out);
+  Tile::store(HeadRows<typename Tile::Element>(args.out, place, block.kv_head, group, args.shape.head_dim), team_row,
+              out);
 }
 
 /// delta = Σ d_out · out of the block's rows, to shared memory and to global memory.
@@ -144,7 +166,8 @@ template <typename Tile>
 __device__ void compute_delta(const FlashBackward<typename Tile::Element>& args, const Place& place, int kv_head,
                               float* shared) {
   using Element = typename Tile::Element;
-  const int dim = args.shape.head_dim, group = args.shape.group;
+  const int dim = args.shape.head_dim;
+  const QueryGroup group = args.shape.group;
   const HeadRows<const Element> out(args.out, place, kv_head, group, dim),
       d_out(args.d_out, place, kv_head, group, dim);
   const RowStatistics statistics(args.shape.tokens, place, kv_head, group);
@@ -173,44 +196,34 @@ template <typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     backward_queries_kernel(const FlashBackward<typename Tile::Element> args) {
   const FlashShape& shape = args.shape;
-  const int group = shape.group, kv_head = static_cast<int>(blockIdx.x) % shape.kv_heads;
-  const int index = static_cast<int>(gridDim.x - 1 - blockIdx.x) / shape.kv_heads;
-  const Place place = find_tile(shape, group, Tile::kOwnRows, index);
+  const QueryBlock<Tile> block(args);
+  const Place& place = block.place;
   if (place.length == 0) return;
-  const HeadRows<const typename Tile::Element> q(args.q, place, kv_head, group, shape.head_dim),
-      d_out(args.d_out, place, kv_head, group, shape.head_dim), k(args.k, place, kv_head, 1, shape.head_dim),
-      v(args.v, place, kv_head, 1, shape.head_dim);
+  const QueryGroup group = shape.group;
+  const HeadRows<const typename Tile::Element> d_out(args.d_out, place, block.kv_head, group, shape.head_dim);
 
   extern __shared__ __align__(1024) unsigned char memory[];
   const typename Tile::Own q_tile(memory), d_out_tile(memory + Tile::Own::kBytes);
   unsigned char* const stages = memory + 2 * Tile::Own::kBytes;
   auto* const shared_delta = reinterpret_cast<float*>(stages + 2 * Stage<Tile>::kBytes);
-  const auto copy_stage = [&](int tile) {
-    const Stage<Tile> stage(stages, tile);
-    Tile::copy(stage.first, k, tile * Tile::kStreamRows);
-    Tile::copy(stage.second, v, tile * Tile::kStreamRows);
-  };
-  Tile::copy(q_tile, q, place.first_row);
+  Tile::copy(q_tile, block.q, place.first_row);
   Tile::copy(d_out_tile, d_out, place.first_row);
-  copy_stage(0);
-  compute_delta<Tile>(args, place, kv_head, shared_delta);
+  block.copy_keys(stages, 0);
+  compute_delta<Tile>(args, place, block.kv_head, shared_delta);
   Tile::copies_arrived();
   __syncthreads();
 
   const int team = static_cast<int>(threadIdx.x) / Tile::kTeam;
-  const int team_row = place.first_row + team * Tile::kRows;
-  const int block_last = min(place.first_row + Tile::kOwnRows, q.count) - 1;
-  const int tiles = block_last / group / Tile::kStreamRows + 1;
-  const int team_first_token = team_row / group;
-  const int team_last_token = min(team_row + Tile::kRows - 1, block_last) / group;
-  const RowStatistics statistics(args.lse_stride, place, kv_head, group);
+  const int team_row = block.team_row(), tiles = block.tiles();
+  const int team_first_token = block.team_first_token(), team_last_token = block.team_last_token();
+  const RowStatistics statistics(args.lse_stride, place, block.kv_head, group);
   int token[Tile::kLaneRows];
   float lse[Tile::kLaneRows], delta[Tile::kLaneRows];  // lse in powers of two
 #pragma unroll
   for (int i = 0; i < Tile::kLaneRows; ++i) {
     const int row = team_row + Tile::row_of(i);
-    token[i] = row / group;
-    lse[i] = row < q.count ? args.lse[statistics.at(row)] * kLog2E : 0.0F;
+    token[i] = group.token(row);
+    lse[i] = row < block.q.count ? args.lse[statistics.at(row)] * kLog2E : 0.0F;
     delta[i] = shared_delta[team * Tile::kRows + Tile::row_of(i)];
   }
   const float scale = shape.scale * kLog2E;
@@ -220,7 +233,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   for (int tile = 0; tile < tiles; ++tile) {
     Tile::copies_arrived();
     __syncthreads();
-    if (tile + 1 < tiles) copy_stage(tile + 1);
+    if (tile + 1 < tiles) block.copy_keys(stages, tile + 1);
     const Stage<Tile> stage(stages, tile);
     for (int strip = 0; strip < Tile::kStreamRows; strip += Tile::kStrip) {
       const int first_key = tile * Tile::kStreamRows + strip;
@@ -253,7 +266,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
     for (int j = 0; j < Tile::kLaneOutputs; ++j) d_q[i][j] *= shape.scale;
   }
-  Tile::store(HeadRows<typename Tile::Element>(args.d_q, place, kv_head, group, shape.head_dim), team_row, d_q);
+  Tile::store(HeadRows<typename Tile::Element>(args.d_q, place, block.kv_head, group, shape.head_dim), team_row, d_q);
 }
 
 /// Of the query rows of one stage.
@@ -277,14 +290,16 @@ template <typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     backward_keys_kernel(const FlashBackward<typename Tile::Element> args) {
   const FlashShape& shape = args.shape;
-  const int group = shape.group, kv_head = static_cast<int>(blockIdx.x) % shape.kv_heads;
+  const QueryGroup group = shape.group;
+  const int kv_head = static_cast<int>(blockIdx.x) % shape.kv_heads;
   // from the first tile to the last: the first keys are seen by the most queries
   const Place place = find_tile(shape, 1, Tile::kOwnRows, static_cast<int>(blockIdx.x) / shape.kv_heads);
   if (place.length == 0) return;
   const HeadRows<const typename Tile::Element> q(args.q, place, kv_head, group, shape.head_dim),
-      d_out(args.d_out, place, kv_head, group, shape.head_dim), k(args.k, place, kv_head, 1, shape.head_dim),
-      v(args.v, place, kv_head, 1, shape.head_dim);
-  const int first_row = place.first_row * group;  // the first that sees a key of this block
+      d_out(args.d_out, place, kv_head, group, shape.head_dim),
+      k(args.k, place, kv_head, QueryGroup(1), shape.head_dim),
+      v(args.v, place, kv_head, QueryGroup(1), shape.head_dim);
+  const int first_row = place.first_row * group.size();  // the first that sees a key of this block
   const int tiles = (q.count - first_row + Tile::kStreamRows - 1) / Tile::kStreamRows;
   const RowStatistics lse_of(args.lse_stride, place, kv_head, group), delta_of(shape.tokens, place, kv_head, group);
 
@@ -304,7 +319,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       const bool exists = row < q.count;
       copy_to_shared<4>(statistics.lse + i, args.lse + (exists ? lse_of.at(row) : 0), exists);
       copy_to_shared<4>(statistics.delta + i, args.delta + (exists ? delta_of.at(row) : 0), exists);
-      statistics.token[i] = row / group;
+      statistics.token[i] = group.token(row);
     }
   };
   Tile::copy(k_tile, k, place.first_row);
@@ -360,8 +375,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
     for (int j = 0; j < Tile::kLaneOutputs; ++j) d_k[i][j] *= shape.scale;
   }
-  Tile::store(HeadRows<typename Tile::Element>(args.d_k, place, kv_head, 1, shape.head_dim), team_key, d_k);
-  Tile::store(HeadRows<typename Tile::Element>(args.d_v, place, kv_head, 1, shape.head_dim), team_key, d_v);
+  Tile::store(HeadRows<typename Tile::Element>(args.d_k, place, kv_head, QueryGroup(1), shape.head_dim), team_key, d_k);
+  Tile::store(HeadRows<typename Tile::Element>(args.d_v, place, kv_head, QueryGroup(1), shape.head_dim), team_key, d_v);
 }
 
 /// Makes the shared memory that the kernel needs available, and runs it.
@@ -375,13 +390,13 @@ void launch(gpuStream_t stream, void (*kernel)(Args), const Args& args, std::int
 
 template <typename Tile>
 void launch_forward(gpuStream_t stream, const FlashForward<typename Tile::Element>& args) {
-  const std::int64_t tiles = most_tiles(args.shape, args.shape.group, Tile::kOwnRows);
+  const std::int64_t tiles = most_tiles(args.shape, args.shape.group.size(), Tile::kOwnRows);
   launch(stream, forward_kernel<Tile>, args, tiles * args.shape.kv_heads, Tile::kThreads, kForwardShared<Tile>);
 }
 
 template <typename QueriesTile, typename KeysTile>
 void launch_backward(gpuStream_t stream, const FlashBackward<typename KeysTile::Element>& args) {
-  const std::int64_t query_tiles = most_tiles(args.shape, args.shape.group, QueriesTile::kOwnRows);
+  const std::int64_t query_tiles = most_tiles(args.shape, args.shape.group.size(), QueriesTile::kOwnRows);
   launch(stream, backward_queries_kernel<QueriesTile>, args, query_tiles * args.shape.kv_heads, QueriesTile::kThreads,
          kBackwardQueriesShared<QueriesTile>);
   const std::int64_t key_tiles = most_tiles(args.shape, 1, KeysTile::kOwnRows);

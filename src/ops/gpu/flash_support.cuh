@@ -110,39 +110,32 @@ template <typename T>
 struct HeadRows {
   T* first;
   std::int64_t stride;  // from a token to the next
-  int group;
+  QueryGroup group;
   int head_dim;
   int count;
 
-  __device__ HeadRows(const Rows<T>& matrix, const Place& place, int kv_head, int group_size, int dim)
-      : first(matrix.data + place.first_token * matrix.stride + static_cast<std::int64_t>(kv_head) * group_size * dim),
+  __device__ HeadRows(const Rows<T>& matrix, const Place& place, int kv_head, QueryGroup of, int dim)
+      : first(matrix.data + place.first_token * matrix.stride + static_cast<std::int64_t>(kv_head) * of.size() * dim),
         stride(matrix.stride),
-        group(group_size),
+        group(of),
         head_dim(dim),
-        count(place.length * group_size) {}
+        count(place.length * of.size()) {}
 
-  __device__ T* at(int row) const {
-    if (group == 1) return first + row * stride;
-    const unsigned token = static_cast<unsigned>(row) / static_cast<unsigned>(group);
-    return first + token * stride + (row - static_cast<int>(token) * group) * head_dim;
-  }
+  __device__ T* at(int row) const { return first + group.token(row) * stride + group.head(row) * head_dim; }
 };
 
 /// Where the statistics of such a row are in a (heads, tokens) matrix.
 struct RowStatistics {
   std::int64_t first;
   std::int64_t stride;
-  int group;
+  QueryGroup group;
 
-  __device__ RowStatistics(std::int64_t head_stride, const Place& place, int kv_head, int group_size)
-      : first(static_cast<std::int64_t>(kv_head) * group_size * head_stride + place.first_token),
+  __device__ RowStatistics(std::int64_t head_stride, const Place& place, int kv_head, QueryGroup of)
+      : first(static_cast<std::int64_t>(kv_head) * of.size() * head_stride + place.first_token),
         stride(head_stride),
-        group(group_size) {}
+        group(of) {}
 
-  __device__ std::int64_t at(int row) const {
-    const unsigned token = static_cast<unsigned>(row) / static_cast<unsigned>(group);
-    return first + token + (row - static_cast<int>(token) * group) * stride;
-  }
+  __device__ std::int64_t at(int row) const { return first + group.token(row) + group.head(row) * stride; }
 };
 
 }  // namespace primus::ops::gpu::flash
