@@ -197,7 +197,24 @@ void swiglu() {
       d_gate_up(kType, kTokens, 2 * kIntermediate);
   const double pass = mib(kTokens * kIntermediate);
   line("swiglu_forward", 3 * pass, [&] { ops::swiglu_forward(stream(), {gate_up, out}); });
-  line("swiglu_backward", 5 * pass, [&] { ops::swiglu_backward(stream(), {out, gate_up, d_gate_up}); });
+  line("swiglu_backward", 5 * pass, [&] { ops::swiglu_backward(stream(), {out, gate_up, d_gate_up, {}}); });
+  line("swiglu_backward with out", 6 * pass, [&] { ops::swiglu_backward(stream(), {out, gate_up, d_gate_up, out}); });
+  for (const std::int64_t rank : {16, 32, 64, 72}) {
+    const Data du(kType, kTokens, rank), a(kType, rank, kIntermediate), d_a(DType::kF32, rank, kIntermediate),
+        u(kType, kTokens, 2 * rank), d_b(DType::kF32, 2 * kIntermediate, rank);
+    line(fmt::format("swiglu_lora_backward, rank {}", rank), 5 * pass, [&] {
+      ops::swiglu_lora_backward(stream(), {.d_out = out,
+                                           .du = du,
+                                           .a = a,
+                                           .d_a = d_a,
+                                           .gate_up = gate_up,
+                                           .d_gate_up = d_gate_up,
+                                           .u_gate = Tensor(u).columns(0, rank),
+                                           .u_up = Tensor(u).columns(rank, 2 * rank),
+                                           .d_b_gate = Tensor(d_b).slice(0, kIntermediate),
+                                           .d_b_up = Tensor(d_b).slice(kIntermediate, 2 * kIntermediate)});
+    });
+  }
 }
 
 void elementwise() {

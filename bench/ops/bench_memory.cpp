@@ -71,7 +71,7 @@ void add_swiglu(DType dtype) {
   register_one(fmt::format("swiglu/{}/bwd", name_of(dtype)), [=](benchmark::State& state) {
     const Data gate_up(dtype, kTokens, 2 * kIntermediate), d_gate_up(dtype, kTokens, 2 * kIntermediate),
         d_out(dtype, kTokens, kIntermediate);
-    measure_bytes(state, 5.0 * activation, [&] { ops::swiglu_backward(stream(), {d_out, gate_up, d_gate_up}); });
+    measure_bytes(state, 5.0 * activation, [&] { ops::swiglu_backward(stream(), {d_out, gate_up, d_gate_up, {}}); });
   });
 }
 

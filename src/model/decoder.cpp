@@ -29,12 +29,14 @@ class ActivationAllocator {
     result.x = matrix("x", own.x, shared.x, hidden);
     result.normed = matrix("normed", own.rest && own.keeps.norms, shared.normed, weights_.qkv.extended());
     result.rstd = vector("rstd", own.rest && own.keeps.norms, shared.rstd, 1);
-    result.qkv = matrix("qkv", own.rest, shared.qkv, config_.q_size() + 2 * config_.kv_size());
+    const bool keeps_qkv = own.rest && own.keeps.qkv;
+    result.qkv = matrix("qkv", keeps_qkv, shared.qkv, config_.q_size() + 2 * config_.kv_size());
     if (config_.qk_norm) {
-      result.q = matrix("q", own.rest, shared.q, config_.q_size());
-      result.k = matrix("k", own.rest, shared.k, config_.kv_size());
-      result.qk_rstd =
-          float_matrix("qk rstd", own.rest, shared.qk_rstd, config_.num_attention_heads + config_.num_key_value_heads);
+      const bool keeps_rotated = keeps_qkv && own.keeps.rotated;
+      result.q = matrix("q", keeps_rotated, shared.q, config_.q_size());
+      result.k = matrix("k", keeps_rotated, shared.k, config_.kv_size());
+      result.qk_rstd = float_matrix("qk rstd", keeps_rotated, shared.qk_rstd,
+                                    config_.num_attention_heads + config_.num_key_value_heads);
     } else {
       result.q = result.qkv.columns(0, config_.q_size());
       result.k = result.qkv.columns(config_.q_size(), config_.q_size() + config_.kv_size());
@@ -48,8 +50,6 @@ class ActivationAllocator {
         matrix("mid normed", own.rest && own.keeps.norms, shared.mid_normed, weights_.gate_up.extended());
     result.mid_rstd = vector("mid rstd", own.rest && own.keeps.norms, shared.mid_rstd, 1);
     result.gate_up = matrix("gate_up", own.rest && own.keeps.gate_up, shared.gate_up, 2 * config_.intermediate_size);
-    result.activation =
-        matrix("activation", own.rest && own.keeps.activation, shared.activation, weights_.down.extended());
     return result;
   }
 
@@ -115,6 +115,8 @@ void Decoder::allocate_activations(Arena& arena) {
   for (const RecomputeSpan& span : options_.recompute.spans) {
     shared.resize(std::max(shared.size(), static_cast<std::size_t>(span.end - span.begin)));
   }
+  const Tensor activation = arena.matrix(MemoryKind::kActivations, "activation", options_.compute_dtype,
+                                         options_.max_tokens, weights_.layers.front().down.extended());
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], arena);
     const std::string name = fmt::format("layer {}", i);
@@ -125,7 +127,13 @@ void Decoder::allocate_activations(Arena& arena) {
       activations_.push_back(allocator.allocate(name, {.x = i == span->begin, .rest = false},
                                                 shared[static_cast<std::size_t>(i - span->begin)]));
     } else {
-      activations_.push_back(allocator.allocate(name, {.keeps = options_.recompute.keeps}, shared[0]));
+      activations_.push_back(allocator.allocate(name, {.keeps = options_.recompute.keeps_of(i)}, shared[0]));
+    }
+    activations_.back().activation = activation;
+    const std::int64_t rank = weights_.layers[static_cast<std::size_t>(i)].down.rank;
+    if (options_.train && rank > 0) {
+      activations_.back().down_u =
+          arena.matrix(MemoryKind::kActivations, name + " down u", options_.compute_dtype, options_.max_tokens, rank);
     }
   }
 }
@@ -137,7 +145,6 @@ void Decoder::allocate_backward(Arena& arena) {
   const LayerWeights& layer = weights_.layers.front();
   backward_.d_x = matrix("d x", config_.hidden_size);
   backward_.d_normed = matrix("d normed", std::max(layer.qkv.extended(), layer.gate_up.extended()));
-  backward_.d_activation = matrix("d activation", layer.down.extended());
   backward_.d_attention = matrix("d attention", layer.o_proj.extended());
   backward_.d_qkv = matrix("d qkv", config_.q_size() + 2 * config_.kv_size());
   backward_.attention = attention_shape(config_);
@@ -205,9 +212,6 @@ void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& atte
     if (i + 1 < span.end) layer.mlp_output(pass, activations, delta);
     previous_mid = activations.mid;
   }
-  // the last layer's down projection did not run: its adapter's u is still to be made
-  weights_.layers[static_cast<std::size_t>(span.end - 1)].down.adapt(pass,
-                                                                     activations_of(span.end - 1, batch).activation);
 }
 
 void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {
@@ -217,7 +221,7 @@ void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     const RecomputeSpan* span = span_of(i);
     if (span == nullptr) {
-      layer.restore(pass, options_.recompute.keeps, attend, activations);
+      layer.restore(pass, batch, rope_, attend, options_.recompute.keeps_of(i), activations);
     } else if (i + 1 == span->end && span != resident_) {
       recompute(pass, batch, attend, *span);
     }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/attention.h"
+#include "ops/elementwise.h"
 #include "ops/rms_norm.h"
 #include "ops/rope.h"
 #include "ops/swiglu.h"
@@ -37,6 +38,7 @@ LayerActivations LayerActivations::first(const ModelConfig& config, std::int64_t
   view.mid_normed = first_rows(mid_normed, tokens);
   view.mid_rstd = first_rows(mid_rstd, tokens);
   view.gate_up = first_rows(gate_up, tokens);
+  view.down_u = first_rows(down_u, tokens);
   view.activation = first_rows(activation, tokens);
   return view;
 }
@@ -44,7 +46,6 @@ LayerActivations LayerActivations::first(const ModelConfig& config, std::int64_t
 BackwardBuffers BackwardBuffers::first(std::int64_t tokens) const {
   return {.d_x = first_rows(d_x, tokens),
           .d_normed = first_rows(d_normed, tokens),
-          .d_activation = first_rows(d_activation, tokens),
           .d_attention = first_rows(d_attention, tokens),
           .d_qkv = first_rows(d_qkv, tokens),
           .workspace = workspace,
@@ -84,9 +85,15 @@ void Layer::add_and_norm_input(const Pass& pass, const Tensor& mid, const Tensor
                                           .rstd = activations.rstd});
 }
 
-void Layer::attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend,
-                           const Tensor& delta, const LayerActivations& activations) const {
-  weights_->qkv.forward(pass, activations.normed, activations.qkv);
+void Layer::norm_mid(const Pass& pass, const LayerActivations& activations) const {
+  ops::rms_norm_forward(pass.stream, {.x = activations.mid,
+                                      .weight = weights_->post_norm,
+                                      .eps = static_cast<float>(config_->rms_norm_eps),
+                                      .y = activations.mid_normed.columns(0, config_->hidden_size),
+                                      .rstd = activations.mid_rstd});
+}
+
+void Layer::rotate(const Pass& pass, const Batch& batch, const Rope& rope, const LayerActivations& activations) const {
   ops::rope_forward(pass.stream,
                     {.q = activations.qkv.columns(0, config_->q_size()),
                      .k = activations.qkv.columns(config_->q_size(), config_->q_size() + config_->kv_size()),
@@ -100,6 +107,12 @@ void Layer::attention_half(const Pass& pass, const Batch& batch, const Rope& rop
                      .q_out = activations.q,
                      .k_out = activations.k,
                      .rstd = activations.qk_rstd});
+}
+
+void Layer::attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend,
+                           const Tensor& delta, const LayerActivations& activations) const {
+  weights_->qkv.forward(pass, activations.normed, activations.qkv);
+  rotate(pass, batch, rope, activations);
   attend(pass, index_, activations);
   weights_->o_proj.forward(pass, activations.attention, delta);
   ops::add_rms_norm_forward(pass.stream, {.x = activations.x,
@@ -113,37 +126,79 @@ void Layer::attention_half(const Pass& pass, const Batch& batch, const Rope& rop
 
 void Layer::mlp_half(const Pass& pass, const LayerActivations& activations) const {
   weights_->gate_up.forward(pass, activations.mid_normed, activations.gate_up);
-  ops::swiglu_forward(pass.stream, {.gate_up = activations.gate_up,
-                                    .out = activations.activation.columns(0, config_->intermediate_size)});
 }
 
 void Layer::mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& delta) const {
-  weights_->down.forward(pass, activations.activation, delta);
+  const Linear& down = weights_->down;
+  ops::swiglu_forward(pass.stream, {.gate_up = activations.gate_up, .out = activations.activation.columns(0, down.in)});
+  down.forward(pass, activations.activation, delta);
+  if (activations.down_u) {
+    ops::convert(pass.stream,
+                 {.in = activations.activation.columns(down.in, down.extended()), .out = activations.down_u});
+  }
 }
 
-void Layer::restore(const Pass& pass, const LayerKeeps& keeps, const Attend& attend,
-                    const LayerActivations& activations) const {
-  const auto eps = static_cast<float>(config_->rms_norm_eps);
-  if (!keeps.norms) {
-    norm_input(pass, activations);
+void Layer::restore(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend,
+                    const LayerKeeps& keeps, const LayerActivations& activations) const {
+  if (!keeps.norms) norm_input(pass, activations);
+  if (!keeps.qkv) {
+    weights_->qkv.forward(pass, activations.normed, activations.qkv);
+  } else if (!keeps.norms) {
     weights_->qkv.adapt(pass, activations.normed);
-    ops::rms_norm_forward(pass.stream, {.x = activations.mid,
-                                        .weight = weights_->post_norm,
-                                        .eps = eps,
-                                        .y = activations.mid_normed.columns(0, config_->hidden_size),
-                                        .rstd = activations.mid_rstd});
-    weights_->gate_up.adapt(pass, activations.mid_normed);
   }
+  // without QK norms the rotation is in place: what is kept of qkv is rotated
+  if (!keeps.qkv || (!keeps.rotated && config_->qk_norm)) rotate(pass, batch, rope, activations);
   if (!keeps.attention) {
     attend(pass, index_, activations);
     weights_->o_proj.adapt(pass, activations.attention);
   }
-  if (!keeps.gate_up) weights_->gate_up.forward(pass, activations.mid_normed, activations.gate_up);
-  if (!keeps.activation) {
-    ops::swiglu_forward(pass.stream, {.gate_up = activations.gate_up,
-                                      .out = activations.activation.columns(0, config_->intermediate_size)});
-    weights_->down.adapt(pass, activations.activation);
+  if (!keeps.norms) norm_mid(pass, activations);
+  if (!keeps.gate_up) {
+    weights_->gate_up.forward(pass, activations.mid_normed, activations.gate_up);
+  } else if (!keeps.norms) {
+    weights_->gate_up.adapt(pass, activations.mid_normed);
   }
+}
+
+void Layer::mlp_backward(const Pass& pass, const LayerActivations& activations, const BackwardBuffers& buffers,
+                         const Tensor& d_normed) const {
+  const Linear& down = weights_->down;
+  const Linear& gate_up = weights_->gate_up;
+  const Tensor& d_gate_up = activations.gate_up;                               // in its place
+  const Tensor activation = activations.activation.columns(0, down.in);        // its gradient, then itself
+  const Tensor du = activations.activation.columns(down.in, down.extended());  // of the down adapter
+  const Tensor normed = activations.mid_normed.columns(0, gate_up.in);
+  const Tensor u = activations.mid_normed.columns(gate_up.in, gate_up.extended());
+
+  down.backward_input(pass, buffers.d_x, activations.activation);
+  down.backward_b(pass, buffers.d_x, activations.down_u);
+  if (down.rank > 0 && gate_up.adapters.size() == 2 && !down.drops(pass)) {
+    const Linear::Adapter& gate_adapter = gate_up.adapters.front();
+    const Linear::Adapter& up_adapter = gate_up.adapters.back();
+    ops::swiglu_lora_backward(pass.stream, {.d_out = activation,
+                                            .du = du,
+                                            .a = down.a,
+                                            .d_a = down.d_a,
+                                            .gate_up = activations.gate_up,
+                                            .d_gate_up = d_gate_up,
+                                            .u_gate = u.columns(gate_adapter.column_begin, gate_adapter.column_end),
+                                            .u_up = u.columns(up_adapter.column_begin, up_adapter.column_end),
+                                            .d_b_gate = gate_adapter.d_b,
+                                            .d_b_up = up_adapter.d_b,
+                                            .scale = gate_up.lora_scale,
+                                            .accumulate = pass.accumulate});
+  } else {
+    down.backward_through_a(pass, activations.activation);
+    ops::swiglu_backward(
+        pass.stream, {.d_out = activation, .gate_up = activations.gate_up, .d_gate_up = d_gate_up, .out = activation});
+    down.backward_weight(pass, buffers.d_x, activation);
+    down.backward_a(pass, du, activation);
+    gate_up.backward_b(pass, d_gate_up, u);
+  }
+  gate_up.backward_weight(pass, d_gate_up, normed);
+  gate_up.backward_input(pass, d_gate_up, d_normed);
+  gate_up.backward_a(pass, d_normed.columns(gate_up.in, gate_up.extended()), normed);
+  gate_up.backward_through_a(pass, d_normed);
 }
 
 void Layer::backward(const Pass& pass, const Batch& batch, const Rope& rope, const LayerActivations& activations,
@@ -153,12 +208,8 @@ void Layer::backward(const Pass& pass, const Batch& batch, const Rope& rope, con
   const std::int64_t kv_size = config_->kv_size();
   const std::int64_t tokens = activations.x.rows();
 
-  weights_->down.backward(pass, buffers.d_x, activations.activation, buffers.d_activation);
-  ops::swiglu_backward(pass.stream, {.d_out = buffers.d_activation.columns(0, config_->intermediate_size),
-                                     .gate_up = activations.gate_up,
-                                     .d_gate_up = activations.gate_up});
   const Tensor d_mid_normed = buffers.d_normed.columns(0, weights_->gate_up.extended());
-  weights_->gate_up.backward(pass, activations.gate_up, activations.mid_normed, d_mid_normed);
+  mlp_backward(pass, activations, buffers, d_mid_normed);
   ops::rms_norm_backward(pass.stream, {.dy = d_mid_normed.columns(0, hidden),
                                        .x = activations.mid,
                                        .weight = weights_->post_norm,

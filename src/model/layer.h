@@ -41,19 +41,20 @@ struct LayerActivations {
   Tensor mid_normed;  // (T, hidden + R)            input of gate_up
   Tensor mid_rstd;    // (T) f32
   Tensor gate_up;     // (T, 2·intermediate)
-  Tensor activation;  // (T, intermediate + R)      input of down_proj
+  Tensor down_u;      // (T, R)                     what down_proj's adapter reads, beside activation in forward
+  Tensor activation;  // (T, intermediate + R)      input of down_proj; one buffer for all layers: forward needs it no
+                      //                            longer than the layer, backward restores it from gate_up
 
   LayerActivations first(const ModelConfig& config, std::int64_t tokens) const;
 };
 
 /// Gradients on their way back; one set for all layers.
 struct BackwardBuffers {
-  Tensor d_x;           // (T, hidden): of the residual stream
-  Tensor d_normed;      // (T, hidden + R)
-  Tensor d_activation;  // (T, intermediate + R)
-  Tensor d_attention;   // (T, q + R)
-  Tensor d_qkv;         // (T, q + 2·kv)
-  Tensor workspace;     // attention's
+  Tensor d_x;          // (T, hidden): of the residual stream
+  Tensor d_normed;     // (T, hidden + R)
+  Tensor d_attention;  // (T, q + R)
+  Tensor d_qkv;        // (T, q + 2·kv)
+  Tensor workspace;    // attention's
   ops::AttentionShape attention;
 
   BackwardBuffers first(std::int64_t tokens) const;
@@ -83,13 +84,13 @@ class Layer {
   /// From the normed input through attention to activations.mid and its norm.
   void attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend, const Tensor& delta,
                       const LayerActivations& activations) const;
-  /// From the normed mid to activations.activation.
+  /// From the normed mid to activations.gate_up.
   void mlp_half(const Pass& pass, const LayerActivations& activations) const;
-  /// delta = down_proj(activation), which the next layer adds.
+  /// delta = down_proj(silu(gate)·up), which the next layer adds. Leaves down_u.
   void mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& delta) const;
 
   /// Computes again what `keeps` left out, in forward's order.
-  void restore(const Pass& pass, const LayerKeeps& keeps, const Attend& attend,
+  void restore(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend, const LayerKeeps& keeps,
                const LayerActivations& activations) const;
 
   /// buffers.d_x: from the gradient of the layer's output (mid + delta) to that of x. gate_up is overwritten.
@@ -97,6 +98,14 @@ class Layer {
                 const BackwardBuffers& buffers) const;
 
  private:
+  void norm_mid(const Pass& pass, const LayerActivations& activations) const;
+  /// Queries and keys from qkv, normed (where the model does) and rotated.
+  void rotate(const Pass& pass, const Batch& batch, const Rope& rope, const LayerActivations& activations) const;
+  /// Of mlp_half and mlp_output: d_normed (T, hidden + R) from d_x. gate_up and activation become their gradients, or
+  /// scratch.
+  void mlp_backward(const Pass& pass, const LayerActivations& activations, const BackwardBuffers& buffers,
+                    const Tensor& d_normed) const;
+
   const ModelConfig* config_;
   const LayerWeights* weights_;
   std::int64_t index_;

@@ -13,7 +13,7 @@ constexpr std::uint64_t kProjections = 1 << 16;
 }  // namespace
 
 Tensor Linear::drop(const Pass& pass, const Tensor& x) const {
-  if (!pass.training || dropout == 0.0F) return x;
+  if (!drops(pass)) return x;
   const Tensor target = dropped.slice(0, x.rows());
   ops::dropout(pass.stream, {.x = x,
                              .out = target,
@@ -35,16 +35,44 @@ void Linear::forward(const Pass& pass, const Tensor& input, const Tensor& y) con
 }
 
 void Linear::backward(const Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& d_input) const {
-  const Tensor x = input.columns(0, in);
+  backward_weight(pass, dy, input.columns(0, in));
+  backward_input(pass, dy, d_input);
+  backward_b(pass, dy, input.columns(in, in + rank));
+  backward_a(pass, d_input.columns(in, in + rank), input.columns(0, in));
+  backward_through_a(pass, d_input);
+}
+
+void Linear::backward_input(const Pass& pass, const Tensor& dy, const Tensor& d_input) const {
+  ops::linear_backward_input(pass.stream, {.dy = dy, .weight = weight, .dx = d_input});
+}
+
+void Linear::backward_through_a(const Pass& pass, const Tensor& d_input) const {
+  if (rank == 0) return;
+  const Tensor dx = d_input.columns(0, in);
+  const Tensor du = d_input.columns(in, in + rank);
+  if (!drops(pass)) {
+    ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = dx, .accumulate = true});
+    return;
+  }
+  const Tensor through = dropped.slice(0, dx.rows());
+  ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = through});
+  drop(pass, through);
+  ops::add(pass.stream, {.x = dx, .delta = through, .sum = dx});
+}
+
+void Linear::backward_weight(const Pass& pass, const Tensor& dy, const Tensor& x) const {
   if (d_weight)
     ops::linear_backward_weight(pass.stream, {.dy = dy, .x = x, .d_weight = d_weight, .accumulate = pass.accumulate});
   if (d_bias) ops::bias_backward(pass.stream, {.dy = dy, .d_bias = d_bias});
-  ops::linear_backward_input(pass.stream, {.dy = dy, .weight = weight, .dx = d_input});
-  if (rank == 0) return;
+}
 
-  const Tensor u = input.columns(in, in + rank);
-  const Tensor du = d_input.columns(in, in + rank);
-  const Tensor dx = d_input.columns(0, in);
+void Linear::backward_a(const Pass& pass, const Tensor& du, const Tensor& x) const {
+  if (!d_a) return;
+  ops::linear_backward_weight(pass.stream,
+                              {.dy = du, .x = drop(pass, x), .d_weight = d_a, .accumulate = pass.accumulate});
+}
+
+void Linear::backward_b(const Pass& pass, const Tensor& dy, const Tensor& u) const {
   for (const Adapter& adapter : adapters) {
     if (!adapter.d_b) continue;
     ops::linear_backward_weight(pass.stream, {.dy = dy.columns(adapter.row_begin, adapter.row_end),
@@ -53,20 +81,6 @@ void Linear::backward(const Pass& pass, const Tensor& dy, const Tensor& input, c
                                               .scale = lora_scale,
                                               .accumulate = pass.accumulate});
   }
-  if (!pass.training || dropout == 0.0F) {
-    if (d_a)
-      ops::linear_backward_weight(pass.stream, {.dy = du, .x = x, .d_weight = d_a, .accumulate = pass.accumulate});
-    ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = dx, .accumulate = true});
-    return;
-  }
-  if (d_a) {
-    ops::linear_backward_weight(pass.stream,
-                                {.dy = du, .x = drop(pass, x), .d_weight = d_a, .accumulate = pass.accumulate});
-  }
-  const Tensor through = dropped.slice(0, x.rows());
-  ops::linear_backward_input(pass.stream, {.dy = du, .weight = a, .dx = through});
-  drop(pass, through);
-  ops::add(pass.stream, {.x = dx, .delta = through, .sum = dx});
 }
 
 }  // namespace primus::model

@@ -55,8 +55,20 @@ struct Linear {
   void forward(const Pass& pass, const Tensor& input, const Tensor& y) const;
 
   /// Gradients: those of the trainable parameters (biases always add to theirs); d_input (T, in + R) gets dx in its
-  /// first `in` columns and scratch in the rest. `input` as forward left it.
+  /// first `in` columns and du in the rest. `input` as forward left it.
   void backward(const Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& d_input) const;
+
+  /// Its parts, which need not all see the input at the same time. [dx | du] = dy·[W | s·B], where dx still lacks what
+  /// comes through A …
+  void backward_input(const Pass& pass, const Tensor& dy, const Tensor& d_input) const;
+  /// … dx += du·A
+  void backward_through_a(const Pass& pass, const Tensor& d_input) const;
+  /// The gradients of the weight and the bias, from x (T, in), of A, and of the adapters' Bs, from u (T, R).
+  void backward_weight(const Pass& pass, const Tensor& dy, const Tensor& x) const;
+  void backward_a(const Pass& pass, const Tensor& du, const Tensor& x) const;
+  void backward_b(const Pass& pass, const Tensor& dy, const Tensor& u) const;
+
+  bool drops(const Pass& pass) const { return pass.training && dropout != 0.0F; }
 
  private:
   Tensor drop(const Pass& pass, const Tensor& x) const;

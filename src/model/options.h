@@ -19,24 +19,35 @@ struct LoraOptions {
   double scale() const { return alpha / rank; }
 };
 
-/// What a layer keeps of its forward pass for its backward pass. What is not kept is computed again, from what is.
+/// What a layer keeps of its forward pass for its backward pass, besides its input and what is narrow. What is not kept
+/// is computed again, from what is. silu(gate)·up is never kept: backward has it at hand.
 struct LayerKeeps {
-  bool norms = true;       // the normed inputs of attention and MLP: else two norms
-  bool attention = true;   // the attention output and its statistics: else one attention forward
-  bool gate_up = true;     // the gate and up projections: else one GEMM
-  bool activation = true;  // silu(gate)·up: else one elementwise pass
+  bool norms = true;      // the normed inputs of attention and MLP: else two norms
+  bool qkv = true;        // queries, keys and values: else one GEMM and what `rotated` says
+  bool rotated = true;    // queries and keys, normed and rotated (where QK norms leave them beside qkv): else one pass
+  bool attention = true;  // the attention output and its statistics: else one attention forward
+  bool gate_up = true;    // the gate and up projections: else one GEMM
+
+  bool operator==(const LayerKeeps&) const = default;
 };
 
-/// Layers [begin, end) of which only the input of the first one is kept: backward runs them forward again.
+/// Layers [begin, end) of which only the input of the first one is kept, and what is narrow: backward runs them forward
+/// again.
 struct RecomputeSpan {
   std::int64_t begin = 0;
   std::int64_t end = 0;
 };
 
-/// The recompute policy of a run: spans are disjoint and ascending; layers outside spans follow `keeps`.
+/// The recompute policy of a run: spans are disjoint and ascending.
 struct RecomputePolicy {
   std::vector<RecomputeSpan> spans;
-  LayerKeeps keeps;
+  LayerKeeps keeps;                      // what layers outside spans keep,
+  std::vector<LayerKeeps> first_layers;  // but for the first ones
+
+  const LayerKeeps& keeps_of(std::int64_t layer) const {
+    const auto index = static_cast<std::size_t>(layer);
+    return index < first_layers.size() ? first_layers[index] : keeps;
+  }
 };
 
 struct DecoderOptions {

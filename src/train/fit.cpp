@@ -12,11 +12,27 @@ namespace primus::train {
 
 namespace {
 
-model::RecomputePolicy restoring(bool norms, std::int64_t layers) {
+/// What a layer may keep, from everything down; after the last comes its input alone. Each gives up more than the one
+/// before, at a higher price for a byte: elementwise passes, then products of a wide output and a short depth, then
+/// attention and the product behind it.
+constexpr model::LayerKeeps kLadder[] = {
+    {},
+    {.rotated = false},
+    {.norms = false, .rotated = false},
+    {.norms = false, .rotated = false, .gate_up = false},
+    {.norms = false, .qkv = false, .rotated = false, .gate_up = false},
+};
+constexpr int kInputAlone = std::size(kLadder);
+
+/// The first `count` layers on a rung, the others on the one above.
+model::RecomputePolicy on_rung(int rung, std::int64_t count) {
   model::RecomputePolicy policy;
-  policy.keeps.activation = false;
-  policy.keeps.norms = !norms;
-  for (std::int64_t layer = 0; layer < layers; ++layer) policy.spans.push_back({layer, layer + 1});
+  policy.keeps = kLadder[rung - 1];
+  if (rung < kInputAlone) {
+    policy.first_layers.assign(static_cast<std::size_t>(count), kLadder[rung]);
+  } else {
+    for (std::int64_t layer = 0; layer < count; ++layer) policy.spans.push_back({layer, layer + 1});
+  }
   return policy;
 }
 
@@ -29,23 +45,40 @@ model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const
     tried.recompute = policy;
     return plan_memory(model, tried, device).total <= available;
   };
-  for (const model::RecomputePolicy& policy : {model::RecomputePolicy(), restoring(false, 0), restoring(true, 0)}) {
-    if (fits(policy)) return policy;
-  }
-  std::int64_t too_few = 0, enough = model.num_hidden_layers;  // each layer that is recomputed needs less
+  if (fits({})) return {};
+  const std::int64_t layers = model.num_hidden_layers;
+  int rung = 1;
+  while (rung < kInputAlone && !fits(on_rung(rung, layers))) ++rung;
+  std::int64_t too_few = 0, enough = layers;  // each layer on the lower rung needs less
   while (enough - too_few > 1) {
     const std::int64_t middle = (too_few + enough) / 2;
-    (fits(restoring(true, middle)) ? enough : too_few) = middle;
+    (fits(on_rung(rung, middle)) ? enough : too_few) = middle;
   }
-  return restoring(true, enough);
+  return on_rung(rung, enough);
 }
 
 std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model) {
-  std::string text = policy.keeps.activation ? "keeps everything"
-                     : policy.keeps.norms    ? "restores activations"
-                                             : "restores activations and norms";
-  if (policy.spans.empty()) return text;
-  return fmt::format("{}, recomputes {} of {} layers", text, policy.spans.size(), model.num_hidden_layers);
+  const auto recomputed = [&](std::int64_t layer) {
+    return std::any_of(policy.spans.begin(), policy.spans.end(),
+                       [&](const auto& span) { return span.begin <= layer && layer < span.end; });
+  };
+  std::vector<std::string> parts;
+  const auto count = [&](const char* what, const auto& is_missing) {
+    std::int64_t layers = 0;
+    for (std::int64_t layer = 0; layer < model.num_hidden_layers; ++layer) layers += is_missing(layer) ? 1 : 0;
+    if (layers > 0) parts.push_back(fmt::format("{} of {} layers", what, layers));
+  };
+  const auto count_restored = [&](const char* what, bool model::LayerKeeps::*kept) {
+    count(what, [&](std::int64_t layer) { return !recomputed(layer) && !(policy.keeps_of(layer).*kept); });
+  };
+  if (model.qk_norm) count_restored("rotated queries and keys", &model::LayerKeeps::rotated);
+  count_restored("norms", &model::LayerKeeps::norms);
+  count_restored("gate and up", &model::LayerKeeps::gate_up);
+  count_restored("qkv", &model::LayerKeeps::qkv);
+  count_restored("attention", &model::LayerKeeps::attention);
+  count("all", recomputed);
+  if (parts.empty()) return "keeps everything";
+  return fmt::format("computes again: {}", fmt::join(parts, ", "));
 }
 
 std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,

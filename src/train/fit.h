@@ -9,12 +9,12 @@
 
 namespace primus::train {
 
-/// The policy that recomputes least among those that fit `available` bytes: first what an elementwise kernel restores,
-/// then the norms, then ever more whole layers. Where none fits, every layer. `options` says all but the policy.
+/// The policy that recomputes least among those that fit `available` bytes: first what elementwise kernels restore,
+/// then single products, then ever more whole layers. Where none fits, every layer. `options` says all but the policy.
 model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const model::DecoderOptions& options,
                                           Device device, std::size_t available);
 
-/// "keeps everything", "restores activations and norms, recomputes 12 of 36 layers"
+/// "keeps everything", "computes again: rotated queries and keys of 36 layers, norms of 12 layers"
 std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model);
 
 struct Fit {

@@ -84,12 +84,9 @@ model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::in
           policy.keeps.attention = false;
         } else if (module == "layernorm") {
           policy.keeps.norms = false;
-        } else if (module == "mlp_act") {
-          policy.keeps.activation = false;
         } else if (module == "mlp") {
           policy.keeps.gate_up = false;
-          policy.keeps.activation = false;
-        } else {
+        } else if (module != "mlp_act") {  // which is never kept
           throw bad_input("recompute_modules: '{}' is not one of core_attn, layernorm, mlp_act, mlp", module);
         }
       }

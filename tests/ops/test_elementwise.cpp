@@ -129,10 +129,15 @@ TEST_P(Elementwise, SwigluBackwardInPlace) {
           },
           "d_gate_up");
     };
-    ops::swiglu_backward(stream(), {d_out_data, gate_up_data, d_gate_up});
+    ops::swiglu_backward(stream(), {d_out_data, gate_up_data, d_gate_up, {}});
     check(d_gate_up);
-    ops::swiglu_backward(stream(), {d_out_data, gate_up_data, gate_up_data});
+    ops::swiglu_backward(stream(), {d_out_data, gate_up_data, gate_up_data, d_out_data});
     check(gate_up_data);
+    Matrix out(tokens, width);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      for (std::int64_t j = 0; j < width; ++j) out(t, j) = silu(gate_up(t, j)) * gate_up(t, width + j);
+    }
+    expect_relative(d_out_data.download(), out, 10.0 * kF32 + 1.01 * unit_roundoff(dtype()), dtype(), "out");
   }
 }
 

@@ -23,10 +23,12 @@ void swiglu_forward(Stream&, const SwigluForward& args) {
 void swiglu_backward(Stream&, const SwigluBackward& args) {
   const ElementKernels& table = kernels_of(args.d_out.dtype());
   parallel_ranges(args.d_out.rows(), args.gate_up.columns(), [&](Index begin, Index end) {
-    table.swiglu_backward(rows_of(args.d_out), rows_of(args.gate_up), rows_of(args.d_gate_up), args.d_out.columns(),
-                          begin, end);
+    table.swiglu_backward(rows_of(args.d_out), rows_of(args.gate_up), rows_of(args.d_gate_up), rows_of(args.out),
+                          args.d_out.columns(), begin, end);
   });
 }
+
+bool swiglu_lora_backward(Stream&, const SwigluLoraBackward&) { return false; }
 
 void convert(Stream&, const Convert& args) {
   const auto& [in, out, scale] = args;

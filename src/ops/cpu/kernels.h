@@ -129,8 +129,9 @@ struct ElementKernels {
   void (*rope)(const RopeArgs&, Index begin, Index end);
   void (*rope_backward)(const RopeBackwardArgs&, float* d_weight, Index begin, Index end);
   void (*swiglu)(const Rows& gate_up, const Rows& out, Index columns, Index begin, Index end);
-  void (*swiglu_backward)(const Rows& d_out, const Rows& gate_up, const Rows& d_gate_up, Index columns, Index begin,
-                          Index end);
+  /// `out` may be null
+  void (*swiglu_backward)(const Rows& d_out, const Rows& gate_up, const Rows& d_gate_up, const Rows& out, Index columns,
+                          Index begin, Index end);
   /// sums[j] += Σ over rows [begin, end) of x[t, j]
   void (*column_sums)(const Rows& x, Index columns, float* sums, Index begin, Index end);
   void (*cross_entropy)(const CrossEntropyArgs&, Index begin, Index end);

@@ -70,20 +70,22 @@ void swiglu(const Rows& gate_up, const Rows& out, Index columns, Index begin, In
 }
 
 template <typename T>
-void swiglu_backward(const Rows& d_out, const Rows& gate_up, const Rows& d_gate_up, Index columns, Index begin,
-                     Index end) {
+void swiglu_backward(const Rows& d_out, const Rows& gate_up, const Rows& d_gate_up, const Rows& out, Index columns,
+                     Index begin, Index end) {
   for (Index t = begin; t < end; ++t) {
     const T* dy = static_cast<const T*>(d_out.data) + t * d_out.stride;
     const T* gate = static_cast<const T*>(gate_up.data) + t * gate_up.stride;
     const T* up = gate + columns;
     T* d_gate = static_cast<T*>(d_gate_up.data) + t * d_gate_up.stride;
     T* d_up = d_gate + columns;
+    T* to = out.data == nullptr ? nullptr : static_cast<T*>(out.data) + t * out.stride;
     for_lanes(columns, [&](Index j, auto lanes) {
       const Vec g = load(gate + j, lanes), d = load(dy + j, lanes), u = load(up + j, lanes);
       const Vec sigmoid = 1.0F / (exp(-g) + 1.0F);
       const Vec silu = g * sigmoid;
       store(d_gate + j, d * u * (sigmoid + silu * (1.0F - sigmoid)), lanes);
       store(d_up + j, d * silu, lanes);
+      if (to != nullptr) store(to + j, silu * u, lanes);
     });
   }
 }
