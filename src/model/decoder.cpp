@@ -103,13 +103,6 @@ Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena
   if (options_.train) allocate_backward(arena);
 }
 
-const RecomputeSpan* Decoder::span_of(std::int64_t layer) const {
-  for (const RecomputeSpan& span : options_.recompute.spans) {
-    if (span.begin <= layer && layer < span.end) return &span;
-  }
-  return nullptr;
-}
-
 void Decoder::allocate_activations(Arena& arena) {
   std::vector<LayerActivations> shared(1);
   for (const RecomputeSpan& span : options_.recompute.spans) {
@@ -120,7 +113,7 @@ void Decoder::allocate_activations(Arena& arena) {
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], arena);
     const std::string name = fmt::format("layer {}", i);
-    const RecomputeSpan* span = span_of(i);
+    const RecomputeSpan* span = options_.recompute.span_of(i);
     if (!options_.train) {
       activations_.push_back(allocator.allocate(name, {.x = false, .rest = false}, shared[0]));
     } else if (span != nullptr) {
@@ -191,7 +184,7 @@ void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend&
     layer.mlp_half(pass, activations);
     layer.mlp_output(pass, activations, delta);
     previous_mid = activations.mid;
-    resident_ = span_of(i);
+    resident_ = options_.recompute.span_of(i);
   }
 }
 
@@ -219,7 +212,7 @@ void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend
   for (std::int64_t i = config_.num_hidden_layers - 1; i >= 0; --i) {
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
-    const RecomputeSpan* span = span_of(i);
+    const RecomputeSpan* span = options_.recompute.span_of(i);
     if (span == nullptr) {
       layer.restore(pass, batch, rope_, attend, options_.recompute.keeps_of(i), activations);
     } else if (i + 1 == span->end && span != resident_) {

@@ -47,8 +47,6 @@ class Decoder {
   void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void backward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span);
-  /// The span that holds the layer, or nullptr.
-  const RecomputeSpan* span_of(std::int64_t layer) const;
   LayerActivations activations_of(std::int64_t layer, const Batch& batch) const {
     return activations_[static_cast<std::size_t>(layer)].first(config_, batch.tokens());
   }

@@ -44,6 +44,13 @@ struct RecomputePolicy {
   LayerKeeps keeps;                      // what layers outside spans keep,
   std::vector<LayerKeeps> first_layers;  // but for the first ones
 
+  /// The span that holds the layer, or nullptr.
+  const RecomputeSpan* span_of(std::int64_t layer) const {
+    for (const RecomputeSpan& span : spans) {
+      if (span.begin <= layer && layer < span.end) return &span;
+    }
+    return nullptr;
+  }
   const LayerKeeps& keeps_of(std::int64_t layer) const {
     const auto index = static_cast<std::size_t>(layer);
     return index < first_layers.size() ? first_layers[index] : keeps;

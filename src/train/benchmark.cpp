@@ -92,17 +92,29 @@ Rates rates_of(Device device, DType dtype, double ceiling) {
   return {.matrix = ceiling, .attention_forward = ceiling, .attention_backward = ceiling};
 }
 
-/// Seconds of a step at these rates. Recomputing a layer costs its forward pass once more.
+/// Seconds of a step at these rates. Recomputing a layer costs its forward pass once more, restoring a product of it
+/// that product.
 double floor_seconds(const model::ModelConfig& model, const Work& work, const model::DecoderOptions& options,
                      const Rates& rates) {
-  std::int64_t recomputed = 0;
-  for (const model::RecomputeSpan& span : options.recompute.spans) recomputed += span.end - span.begin;
-  const double again = static_cast<double>(recomputed) / static_cast<double>(model.num_hidden_layers);
   Work body = work;
   body.trained_tokens = 0;
-  const double body_forward = matrix_flops(model, body, false) / 2.0;  // the other half is the input gradients'
-  return (matrix_flops(model, work, options.train_base) + again * body_forward) / rates.matrix +
-         (1.0 + again) * attention_forward_flops(model, work) / rates.attention_forward +
+  const auto layers = static_cast<double>(model.num_hidden_layers);
+  const double layer_forward = matrix_flops(model, body, false) / 2.0 / layers;  // the other half is input gradients'
+  const double attention_forward = attention_forward_flops(model, work) / layers;
+  const double row = 2.0 * static_cast<double>(work.tokens * model.hidden_size);  // of a weight
+  double matrix = matrix_flops(model, work, options.train_base), attention = attention_forward_flops(model, work);
+  for (std::int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+    const model::LayerKeeps& keeps = options.recompute.keeps_of(layer);
+    if (options.recompute.span_of(layer) != nullptr) {
+      matrix += layer_forward;
+      attention += attention_forward;
+      continue;
+    }
+    if (!keeps.qkv) matrix += row * static_cast<double>(model.q_size() + 2 * model.kv_size());
+    if (!keeps.gate_up) matrix += row * static_cast<double>(2 * model.intermediate_size);
+    if (!keeps.attention) attention += attention_forward;
+  }
+  return matrix / rates.matrix + attention / rates.attention_forward +
          attention_backward_flops(model, work) / rates.attention_backward;
 }
 

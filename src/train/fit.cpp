@@ -58,10 +58,7 @@ model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const
 }
 
 std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model) {
-  const auto recomputed = [&](std::int64_t layer) {
-    return std::any_of(policy.spans.begin(), policy.spans.end(),
-                       [&](const auto& span) { return span.begin <= layer && layer < span.end; });
-  };
+  const auto recomputed = [&](std::int64_t layer) { return policy.span_of(layer) != nullptr; };
   std::vector<std::string> parts;
   const auto count = [&](const char* what, const auto& is_missing) {
     std::int64_t layers = 0;
