@@ -129,6 +129,7 @@ Expected transposed(const Expected& from) {
 TEST_P(SwigluLora, EqualsItsFormulas) {
   constexpr double kScale = 0.5, kBefore = 3.0;
   for (const Shape& shape : kShapes) {
+    if (on_cpu() && shape.width > 1000) continue;  // a size that matters to a GPU, and takes long in double
     SCOPED_TRACE(shape);
     const Inputs in(shape, dtype());
     const Reference reference(in, dtype());

@@ -8,6 +8,7 @@
 #include "ops/step_state.h"
 #include "reference.h"
 #include "train/evaluate.h"
+#include "train/optimizer.h"
 #include "train/setup.h"
 
 /// What a layer does not keep it computes again: the gradients are the same under every policy.
@@ -40,6 +41,7 @@ class Recompute : public testing::TestWithParam<Case> {
       checkpoint::load_adapter(reference::folder(on.model) / "lora_final", memory.decoder.parameters(), stream);
       model::publish_adapters(stream, memory.decoder.parameters());
     }
+    initialize_state(stream, config, memory.state);
     ops::begin_step(stream, memory.state);
     const data::TokenSet set = reference::rows(on.model);
     data::MicroBatch host;

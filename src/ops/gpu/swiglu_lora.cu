@@ -233,6 +233,7 @@ __device__ __forceinline__ void compute(const Stage<kRank>& stage, const DownAda
     d_gate.words[i] = pair_of(results[1][0], results[1][1], T{}).bits;
     d_up.words[i] = pair_of(results[2][0], results[2][1], T{}).bits;
   }
+  __syncwarp();  // all lanes have read what is written over
   put(stage.gate, d_gate, row, chunk);
   put(stage.up, d_up, row, chunk);
   add_product<T>(sums.values[0], out, stage.du, row);
