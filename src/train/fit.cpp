@@ -93,26 +93,26 @@ std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::Mod
   };
   if (config.recompute_granularity != config::RecomputeGranularity::kAuto) {
     settings.emplace_back("--recompute_granularity auto");
-    if (const auto found = fit()) return found;
+    if (auto found = fit()) return found;
   }
   if (tried.micro_batch_size > 1) {
     settings.emplace_back();
     while (tried.micro_batch_size > 1) {
       tried.micro_batch_size /= 2;
       settings.back() = fmt::format("--micro_batch_size {}", tried.micro_batch_size);
-      if (const auto found = fit()) return found;
+      if (auto found = fit()) return found;
     }
   }
   if (tried.peft == config::Peft::kNone && tried.exp_avg_dtype != config::StateDType::kBf16) {
     tried.main_grads_dtype = tried.exp_avg_dtype = tried.exp_avg_sq_dtype = config::StateDType::kBf16;
     settings.emplace_back("--main_grads_dtype bf16 --exp_avg_dtype bf16 --exp_avg_sq_dtype bf16");
-    if (const auto found = fit()) return found;
+    if (auto found = fit()) return found;
   }
   settings.emplace_back();
   while (tried.seq_length > 256) {
     tried.seq_length /= 2;
     settings.back() = fmt::format("--seq_length {}", tried.seq_length);
-    if (const auto found = fit()) return found;
+    if (auto found = fit()) return found;
   }
   if (config.peft != config::Peft::kNone) return std::nullopt;
   tried = config;

@@ -31,7 +31,9 @@ void swiglu_backward(Stream&, const SwigluBackward& args) {
 bool swiglu_lora_backward(Stream&, const SwigluLoraBackward&) { return false; }
 
 void convert(Stream&, const Convert& args) {
-  const auto& [in, out, scale] = args;
+  const Tensor& in = args.in;
+  const Tensor& out = args.out;
+  const float scale = args.scale;
   const auto kernel = kernels_of(in.dtype()).convert[element_index(out.dtype())];
   if (in.is_contiguous() && out.is_contiguous()) {
     const Index count = in.numel();
