@@ -93,15 +93,14 @@ void AddedTokenMatcher::split(
       continue;
     }
     std::size_t begin = at;
-    at = end;
+    at = end;  // also where rstrip takes more: what begins in there is found again, as the reference does
     if (token->single_word && (word_ends_at(text, begin) || word_begins_at(text, end))) continue;
-    if (token->lstrip) begin = space_before(text, begin, done);
+    if (token->lstrip) begin = std::max(space_before(text, begin, done), done);
     if (token->rstrip) end = space_after(text, end);
-    if (begin < done) continue;
+    if (begin >= end) continue;
     if (done < begin) visit(done, begin, nullptr);
     visit(begin, end, token);
     done = end;
-    at = std::max(at, end);
   }
   if (done < text.size()) visit(done, text.size(), nullptr);
 }

@@ -15,7 +15,8 @@ class AlignedText {
 
   std::string_view view() const { return owned_ ? std::string_view(text_) : view_; }
   std::size_t size() const { return view().size(); }
-  /// Byte of the whole text that byte `at` comes from; `at` may be size(). Only exact when tracking.
+  /// Byte of the whole text that byte `at` comes from; `at` may be size(). When not tracking only that of byte 0 is
+  /// exact.
   std::size_t origin(std::size_t at) const { return origins_.empty() ? base_ + at : origins_[at]; }
 
   /// Bytes [begin, end) of this, which must outlive it.
@@ -34,12 +35,14 @@ class AlignedText {
     explicit Rewriter(const AlignedText& from) : from_(from) { text_.reserve(from.size() + 16); }
 
     void keep(std::size_t begin, std::size_t end) {
+      if (begin < end) note_first(begin);
       text_.append(from_.view(), begin, end - begin);
       if (!from_.track_) return;
       for (std::size_t i = begin; i < end; ++i) origins_.push_back(from_.origin(i));
     }
     /// New bytes that stand for what begins at byte `at`.
     void put(std::string_view bytes, std::size_t at) {
+      if (!bytes.empty()) note_first(at);
       text_ += bytes;
       if (from_.track_) origins_.insert(origins_.end(), bytes.size(), from_.origin(at));
     }
@@ -47,13 +50,19 @@ class AlignedText {
 
    private:
     friend class AlignedText;
+    void note_first(std::size_t at) {
+      if (text_.empty()) first_origin_ = from_.origin(at);
+    }
+
     const AlignedText& from_;
+    std::size_t first_origin_ = from_.base_;
     std::string text_;
     std::vector<std::size_t> origins_;
   };
 
   void take(Rewriter&& rewriter) {
     if (track_) rewriter.origins_.push_back(origin(size()));
+    base_ = rewriter.first_origin_;
     text_ = std::move(rewriter.text_);
     origins_ = std::move(rewriter.origins_);
     owned_ = true;

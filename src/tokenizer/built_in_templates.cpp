@@ -3,16 +3,34 @@
 namespace primus::tokenizer {
 namespace {
 
+// Begins every template: a content may be a list of parts or null, and what cannot be written is refused, not left out.
+constexpr std::string_view kCommon = R"jinja({%- macro text_of(content) -%}
+  {%- if content is string -%}
+    {{- content -}}
+  {%- elif content -%}
+    {%- for part in content -%}{{- part.text -}}{%- endfor -%}
+  {%- endif -%}
+{%- endmacro -%}
+{%- if tools -%}
+  {{- raise_exception('this built-in template writes no tools; name a template that does') -}}
+{%- endif -%}
+{%- for message in messages -%}
+  {%- if message.tool_calls or message.function_call -%}
+    {{- raise_exception('this built-in template writes no tool calls; name a template that does') -}}
+  {%- endif -%}
+{%- endfor -%}
+)jinja";
+
 // Every template marks what the model is to say, from behind the header of its turn through the end-of-turn token.
 
 constexpr std::string_view kChatml = R"jinja({%- for message in messages -%}
   {{- '<|im_start|>' ~ message.role ~ '\n' -}}
   {%- if message.role == 'assistant' -%}
     {%- generation -%}
-      {{- (message.content or '') ~ '<|im_end|>' -}}
+      {{- text_of(message.content) ~ '<|im_end|>' -}}
     {%- endgeneration -%}
   {%- else -%}
-    {{- message.content ~ '<|im_end|>' -}}
+    {{- text_of(message.content) ~ '<|im_end|>' -}}
   {%- endif -%}
   {{- '\n' -}}
 {%- endfor -%}
@@ -25,10 +43,10 @@ constexpr std::string_view kLlama3 = R"jinja({{- bos_token | default('') -}}
   {{- '<|start_header_id|>' ~ message.role ~ '<|end_header_id|>\n\n' -}}
   {%- if message.role == 'assistant' -%}
     {%- generation -%}
-      {{- (message.content or '') | trim ~ '<|eot_id|>' -}}
+      {{- text_of(message.content) | trim ~ '<|eot_id|>' -}}
     {%- endgeneration -%}
   {%- else -%}
-    {{- message.content | trim ~ '<|eot_id|>' -}}
+    {{- text_of(message.content) | trim ~ '<|eot_id|>' -}}
   {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
@@ -40,13 +58,13 @@ constexpr std::string_view kMistral = R"jinja({{- bos_token | default('<s>') -}}
 {%- set ns = namespace(system='') -%}
 {%- for message in messages -%}
   {%- if message.role == 'system' -%}
-    {%- set ns.system = message.content ~ '\n\n' -%}
+    {%- set ns.system = text_of(message.content) ~ '\n\n' -%}
   {%- elif message.role == 'user' -%}
-    {{- '[INST] ' ~ ns.system ~ message.content ~ ' [/INST]' -}}
+    {{- '[INST] ' ~ ns.system ~ text_of(message.content) ~ ' [/INST]' -}}
     {%- set ns.system = '' -%}
   {%- elif message.role == 'assistant' -%}
     {%- generation -%}
-      {{- ' ' ~ (message.content or '') | trim ~ (eos_token | default('</s>')) -}}
+      {{- ' ' ~ text_of(message.content) | trim ~ (eos_token | default('</s>')) -}}
     {%- endgeneration -%}
   {%- else -%}
     {{- raise_exception('the roles system, user and assistant are possible, not ' ~ message.role) -}}
@@ -57,15 +75,15 @@ constexpr std::string_view kGemma = R"jinja({{- bos_token | default('<bos>') -}}
 {%- set ns = namespace(system='') -%}
 {%- for message in messages -%}
   {%- if message.role == 'system' -%}
-    {%- set ns.system = (message.content | trim) ~ '\n\n' -%}
+    {%- set ns.system = (text_of(message.content) | trim) ~ '\n\n' -%}
   {%- elif message.role == 'assistant' -%}
     {{- '<start_of_turn>model\n' -}}
     {%- generation -%}
-      {{- (message.content or '') | trim ~ '<end_of_turn>' -}}
+      {{- text_of(message.content) | trim ~ '<end_of_turn>' -}}
     {%- endgeneration -%}
     {{- '\n' -}}
   {%- else -%}
-    {{- '<start_of_turn>' ~ message.role ~ '\n' ~ ns.system ~ (message.content | trim) ~ '<end_of_turn>\n' -}}
+    {{- '<start_of_turn>' ~ message.role ~ '\n' ~ ns.system ~ (text_of(message.content) | trim) ~ '<end_of_turn>\n' -}}
     {%- set ns.system = '' -%}
   {%- endif -%}
 {%- endfor -%}
@@ -76,8 +94,11 @@ constexpr std::string_view kGemma = R"jinja({{- bos_token | default('<bos>') -}}
 }  // namespace
 
 const std::vector<BuiltInTemplate>& built_in_templates() {
-  static const std::vector<BuiltInTemplate> templates = {
-      {"chatml", kChatml}, {"llama3", kLlama3}, {"mistral", kMistral}, {"gemma", kGemma}};
+  const auto with_common = [](std::string_view source) { return std::string(kCommon).append(source); };
+  static const std::vector<BuiltInTemplate> templates = {{"chatml", with_common(kChatml)},
+                                                         {"llama3", with_common(kLlama3)},
+                                                         {"mistral", with_common(kMistral)},
+                                                         {"gemma", with_common(kGemma)}};
   return templates;
 }
 

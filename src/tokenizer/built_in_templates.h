@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -7,10 +8,10 @@ namespace primus::tokenizer {
 
 struct BuiltInTemplate {
   std::string_view name;
-  std::string_view source;
+  std::string source;
 };
 
-/// Chat templates for checkpoints that have none.
+/// Chat templates for checkpoints that have none. They write texts, also in parts, and refuse tools and tool calls.
 const std::vector<BuiltInTemplate>& built_in_templates();
 
 }  // namespace primus::tokenizer

@@ -105,7 +105,7 @@ ChatTemplate::ChatTemplate(const std::string& source, const std::string& name, V
 ChatTemplate ChatTemplate::built_in(const std::string& name, Value special_tokens, std::vector<std::string> markers) {
   for (const BuiltInTemplate& known : built_in_templates()) {
     if (known.name == name) {
-      return ChatTemplate(std::string(known.source), name, std::move(special_tokens), std::move(markers));
+      return ChatTemplate(known.source, name, std::move(special_tokens), std::move(markers));
     }
   }
   throw bad_input("there is no built-in chat template \"{}\" (there are: {})", name, joined(built_in_names()));

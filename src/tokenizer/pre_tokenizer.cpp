@@ -28,11 +28,27 @@ struct Piece {
   bool is_match;
 };
 
+/// The pieces one after the other, a match joined to the one before it unless that is a match too.
+template <typename Iterator, typename Join>
+std::vector<Span> merged(Iterator piece, Iterator end, Join&& join) {
+  std::vector<Span> spans;
+  for (bool after_match = false; piece != end; after_match = piece->is_match, ++piece) {
+    if (piece->is_match && !after_match && !spans.empty()) {
+      join(spans.back(), piece->span);
+    } else {
+      spans.push_back(piece->span);
+    }
+  }
+  return spans;
+}
+
 /// Applies the behavior to the pieces of one word and appends what is left.
 void apply_behavior(Behavior behavior, std::vector<Piece>& pieces, std::vector<Span>& out) {
   const auto emit = [&out](Span span) {
     if (span.begin < span.end) out.push_back(span);
   };
+  const auto extend_end = [](Span& span, Span match) { span.end = match.end; };
+  const auto extend_begin = [](Span& span, Span match) { span.begin = match.begin; };
   switch (behavior) {
     case Behavior::kIsolated:
       for (const Piece& piece : pieces) emit(piece.span);
@@ -51,19 +67,13 @@ void apply_behavior(Behavior behavior, std::vector<Piece>& pieces, std::vector<S
       }
       return;
     case Behavior::kMergedWithPrevious:
-      for (std::size_t i = 0; i < pieces.size(); ++i) {
-        Span span = pieces[i].span;
-        if (!pieces[i].is_match && i + 1 < pieces.size() && pieces[i + 1].is_match) span.end = pieces[++i].span.end;
-        emit(span);
-      }
+      for (const Span span : merged(pieces.begin(), pieces.end(), extend_end)) emit(span);
       return;
-    case Behavior::kMergedWithNext:
-      for (std::size_t i = 0; i < pieces.size(); ++i) {
-        Span span = pieces[i].span;
-        if (pieces[i].is_match && i + 1 < pieces.size() && !pieces[i + 1].is_match) span.end = pieces[++i].span.end;
-        emit(span);
-      }
+    case Behavior::kMergedWithNext: {
+      const std::vector<Span> spans = merged(pieces.rbegin(), pieces.rend(), extend_begin);
+      std::for_each(spans.rbegin(), spans.rend(), emit);
       return;
+    }
   }
 }
 
@@ -98,18 +108,18 @@ class Split : public PreTokenizer {
     Regex::Matcher matcher(pattern_);
     split_words(words, behavior_, [&](std::string_view text, std::vector<Piece>& pieces) {
       std::size_t done = 0, from = 0;
+      bool matched = false;
       ByteSpan match;
       while (from < text.size() && matcher.find(text, from, match)) {
-        if (match.begin == match.end) {  // an empty match only cuts
-          if (match.begin >= text.size()) break;
+        const bool empty = match.begin == match.end;
+        if (!empty || !matched || match.begin > done) {  // an empty match right behind another one is none
           if (done < match.begin) pieces.push_back({span_of(done, match.begin), invert_});
-          done = match.begin;
-          from = match.begin + unicode::length_of(static_cast<unsigned char>(text[match.begin]));
-          continue;
+          pieces.push_back({span_of(match.begin, match.end), !invert_});
+          done = match.end;
+          matched = true;
         }
-        if (done < match.begin) pieces.push_back({span_of(done, match.begin), invert_});
-        pieces.push_back({span_of(match.begin, match.end), !invert_});
-        done = from = match.end;
+        if (empty && match.end == text.size()) break;
+        from = match.end + (empty ? unicode::length_of(static_cast<unsigned char>(text[match.end])) : 0);
       }
       if (done < text.size()) pieces.push_back({span_of(done, text.size()), invert_});
     });
@@ -233,6 +243,9 @@ bool is_any_punctuation(char32_t c) {
   return ascii_symbol || unicode::is_punctuation(c);
 }
 
+// \w as Rust's regex crate has it, which holds the joiners.
+constexpr char kWhitespaceWords[] =
+    R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d}\s]+)";
 constexpr char kGpt2Words[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 std::unique_ptr<PreTokenizer> make_metaspace(const Value& spec, const std::string& where) {
@@ -295,7 +308,7 @@ PreTokenizerSpec make_pre_tokenizer(const Value& spec, const std::string& where)
     return {std::make_unique<SplitCharacters>(unicode::is_white_space, Behavior::kRemoved), false};
   }
   if (type == "Whitespace") {
-    return {std::make_unique<Split>(Regex(R"(\w+|[^\w\s]+)", where), Behavior::kRemoved, true), false};
+    return {std::make_unique<Split>(Regex(kWhitespaceWords, where), Behavior::kRemoved, true), false};
   }
   throw bad_input(
       "{}: the pre-tokenizer {} is not supported (Split, ByteLevel, Digits, Metaspace, Whitespace, WhitespaceSplit, "

@@ -1,6 +1,7 @@
 #include "tokenizer/regex.h"
 
 #include "base/error.h"
+#include "tokenizer/oniguruma.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -9,70 +10,6 @@ namespace primus::tokenizer {
 namespace {
 
 constexpr std::size_t kMaxPattern = 64 << 10;
-// Explicit ranges: PCRE2 turns them into a bitmap, and its own \s also holds U+180E.
-constexpr std::string_view kSpace =
-    "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}";
-constexpr std::string_view kHex = "0-9a-fA-F";
-
-/// The members of a class escape, or empty when the letter is none that needs another spelling.
-std::string_view members_of(char letter) {
-  switch (letter | 0x20) {
-    case 's':
-      return kSpace;
-    case 'w':
-      return kWord;
-    case 'h':
-      return kHex;
-    default:
-      return {};
-  }
-}
-
-std::string for_pcre2(const std::string& pattern, const std::string& where) {
-  std::string out;
-  bool in_class = false;
-  std::size_t class_begin = 0;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char letter = pattern[++i];
-      const std::string_view members = members_of(letter);
-      const bool negated = letter >= 'A' && letter <= 'Z';
-      if (members.empty()) {
-        out += {c, letter};
-      } else if (!in_class) {
-        out += fmt::format("[{}{}]", negated ? "^" : "", members);
-      } else if (!negated) {
-        out += members;
-      } else if (letter == 'S') {
-        out += "\\P{White_Space}";
-      } else {
-        throw bad_input("{}: \\{} inside [ ] is not supported: {}", where, letter, pattern);
-      }
-      continue;
-    }
-    if (in_class) {
-      const bool first = i == class_begin + 1 || (i == class_begin + 2 && pattern[i - 1] == '^');
-      if (c == '[' && pattern.compare(i, 2, "[:") == 0) {
-        const std::size_t close = pattern.find(":]", i);
-        if (close == std::string::npos) throw bad_input("{}: '[:' without ':]' in {}", where, pattern);
-        out.append(pattern, i, close + 2 - i);
-        i = close + 1;
-        continue;
-      }
-      if (c == '[' || (c == '&' && pattern.compare(i, 2, "&&") == 0)) {
-        throw bad_input("{}: a set inside a set (nested [ ] or &&) is not supported: {}", where, pattern);
-      }
-      if (c == ']' && !first) in_class = false;
-    } else if (c == '[') {
-      in_class = true;
-      class_begin = i;
-    }
-    out += c;
-  }
-  return out;
-}
 
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256];
@@ -97,7 +34,7 @@ Regex::Regex(const std::string& pattern, const std::string& where) {
   if (pattern.size() > kMaxPattern) {
     throw bad_input("{}: a pattern of {} bytes; {} are supported", where, pattern.size(), kMaxPattern);
   }
-  const std::string translated = for_pcre2(pattern, where);
+  const std::string translated = from_oniguruma(pattern, where);
   auto code = std::make_shared<Code>();
   code->where = where;
   int error = 0;

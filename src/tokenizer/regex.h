@@ -8,12 +8,11 @@
 
 namespace primus::tokenizer {
 
-/// A pattern of a tokenizer.json, compiled for UTF-8 with Unicode properties. The file's patterns are written for
-/// Oniguruma; \s, \d, \w and \h are given that engine's Unicode meaning. Const use is safe from many threads, each with
-/// a Matcher of its own.
+/// A pattern of a tokenizer.json, compiled for UTF-8 with Unicode properties; it means what Oniguruma reads in it
+/// (oniguruma.h). Const use is safe from many threads, each with a Matcher of its own.
 class Regex {
  public:
-  /// Throws Error with `where` on a pattern that does not compile or uses what the two engines read differently.
+  /// Throws Error with `where` on a pattern that does not compile or that PCRE2 cannot express.
   Regex(const std::string& pattern, const std::string& where);
   /// A plain text as a pattern.
   static std::string escape(std::string_view literal);

@@ -29,7 +29,7 @@ std::string replace_invalid(std::string_view bytes);
 std::size_t incomplete_tail(std::string_view bytes);
 
 bool is_white_space(char32_t code_point);  // property White_Space
-bool is_word(char32_t code_point);         // \w: letters, marks, digits, connectors
+bool is_word(char32_t code_point);         // Rust's \w: Alphabetic, marks, digits, connectors, joiners
 bool is_letter(char32_t code_point);       // category L*
 bool is_digit(char32_t code_point);        // category Nd
 bool is_number(char32_t code_point);       // category N*

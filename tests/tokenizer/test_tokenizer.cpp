@@ -130,6 +130,25 @@ TEST(Tokenizer, RefusesWrongTextAndIds) {
   EXPECT_ERROR(tiny("qwen").decode(std::vector<TokenId>{1 << 30}), "no token has the id");
 }
 
+TEST(Tokenizer, AMarkAtTheBeginningIsForWhatBeginsTheText) {
+  const Tokenizer tokenizer = Tokenizer::parse(R"({"model":{"type":"BPE","vocab":{"x":0,"\u2581":1},"merges":[]},
+      "normalizer":{"type":"Strip","strip_left":true,"strip_right":true},
+      "pre_tokenizer":{"type":"Metaspace","replacement":"\u2581","prepend_scheme":"first"}})");
+  const std::vector<TokenId> marked{1, 0}, unmarked{0};
+  EXPECT_EQ(tokenizer.encode("x"), marked);
+  EXPECT_EQ(tokenizer.encode(" x"), unmarked) << "the text begins with the space that Strip took";
+  EXPECT_EQ(tokenizer.encode_with_offsets(" x").ids, unmarked);
+}
+
+TEST(Tokenizer, AnAddedTokenMayBeginInTheSpaceThatAnotherOneTook) {
+  const Tokenizer tokenizer = Tokenizer::parse(R"({"model":{"type":"BPE","vocab":{"x":0,"a":1},"merges":[]},
+      "added_tokens":[{"id":2,"content":"<t>","rstrip":true},{"id":3,"content":" x"},
+                      {"id":4,"content":"\t","lstrip":true}]})");
+  EXPECT_EQ(tokenizer.encode("<t> x"), (std::vector<TokenId>{2, 3}));
+  EXPECT_EQ(tokenizer.encode("<t>  a x"), (std::vector<TokenId>{2, 1, 3}));
+  EXPECT_EQ(tokenizer.encode("<t> \tx\t"), (std::vector<TokenId>{2, 0, 4})) << "nothing is left of the first tab";
+}
+
 TEST(TokenizerFile, RefusesWhatItCannotRead) {
   EXPECT_ERROR(Tokenizer::load(kData + "nowhere"), "tokenizer.json: no such file");
   const auto parse = [](const std::string& text) { return Tokenizer::parse(text, "", "t.json"); };
