@@ -19,9 +19,9 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// The set, or nothing when there is none or it is no good.
+/// The set, or nothing when there is none or it is no good, which is told at `level`.
 std::optional<StoredSet> open(const fs::path& folder, const std::string& key, const std::vector<std::string>& files,
-                              const DigestMemo& memo, int threads) {
+                              const DigestMemo& memo, int threads, log::Level level) {
   std::error_code ignored;
   if (!fs::exists(folder, ignored)) return std::nullopt;
   try {
@@ -29,7 +29,8 @@ std::optional<StoredSet> open(const fs::path& folder, const std::string& key, co
     log::debug("prepared data taken from {}", folder.string());
     return stored;
   } catch (const Error& error) {
-    log::warning("the prepared data in the cache is not usable, preparing it again: {}", error.what());
+    log::write(level,
+               fmt::format("the prepared data in the cache is not usable, preparing it again: {}", error.what()));
     return std::nullopt;
   }
 }
@@ -50,12 +51,12 @@ void remove_remains(const fs::path& folder) {
 StoredSet TokenCache::find_or_build(const std::string& key, const std::vector<std::string>& files, int threads,
                                     const std::function<DataSummary(RowSink&)>& build) const {
   const fs::path folder = folder_ / key;
-  if (auto stored = open(folder, key, files, memo_, threads)) return std::move(*stored);
+  if (auto stored = open(folder, key, files, memo_, threads, log::Level::kDebug)) return std::move(*stored);
   make_directories(folder_);
   const FileLock lock(folder.string() + ".lock",
                       [] { log::info("another process prepares the same data: waiting for it"); });
   remove_remains(folder);
-  if (auto stored = open(folder, key, files, memo_, threads)) return std::move(*stored);
+  if (auto stored = open(folder, key, files, memo_, threads, log::Level::kWarning)) return std::move(*stored);
 
   const fs::path partial = folder.string() + fmt::format(".partial-{}", ::getpid());
   std::error_code ignored;

@@ -12,16 +12,6 @@ namespace {
 using tokenizer::ChatTemplate;
 using tokenizer::TrainedSpan;
 
-std::optional<ChatTemplate> tool_use_template(const tokenizer::Tokenizer& tokenizer) {
-  for (const tokenizer::NamedTemplate& named : tokenizer.chat_templates()) {
-    if (named.name != "tool_use") continue;
-    std::vector<std::string> markers;
-    for (const tokenizer::AddedToken& token : tokenizer.added_tokens()) markers.push_back(token.content);
-    return ChatTemplate(named.source, named.file, tokenizer.special_tokens_map(), std::move(markers));
-  }
-  return std::nullopt;
-}
-
 bool is_assistant(const tokenizer::Value& message) {
   const tokenizer::Value* role = message.find("role");
   return role != nullptr && role->is_string() && role->as_string() == "assistant";
@@ -46,16 +36,10 @@ std::vector<TrainedSpan> spans_from(const std::vector<TrainedSpan>& spans, const
 }  // namespace
 
 ChatRenderer::ChatRenderer(const tokenizer::Tokenizer& tokenizer, const std::string& choice, LossMode loss_mode)
-    : tokenizer_(&tokenizer), loss_mode_(loss_mode), template_(ChatTemplate::of(tokenizer, choice)) {
-  if (choice.empty()) tool_use_ = tool_use_template(tokenizer);
-}
+    : tokenizer_(&tokenizer), loss_mode_(loss_mode), template_(ChatTemplate::of(tokenizer, choice)) {}
 
 std::string ChatRenderer::fingerprint() const {
-  std::string all;
-  for (const ChatTemplate* part : {&template_, tool_use_ ? &*tool_use_ : nullptr}) {
-    if (part == nullptr) continue;
-    all += fmt::format("{}:{}", part->source().size(), part->source());
-  }
+  std::string all = template_.source();
   if (all.find("strftime_now") != std::string::npos) {
     const std::time_t now = std::time(nullptr);
     std::tm local{};
@@ -76,16 +60,15 @@ std::vector<TrainedSpan> ChatRenderer::choose(const Example& example, const std:
 }
 
 TokenRow ChatRenderer::render(const Example& example) const {
-  const ChatTemplate& chat = tool_use_ && !example.tools.is_null() ? *tool_use_ : template_;
   const tokenizer::Value messages(example.messages);
   const tokenizer::Value& variables = example.template_variables;
   if (loss_mode_ == LossMode::kFull) {
     TokenRow row;
-    row.ids = tokenizer_->encode(chat.render_text(messages, example.tools, false, variables));
+    row.ids = tokenizer_->encode(template_.render_text(messages, example.tools, false, variables));
     row.labels = row.ids;
     return row;
   }
-  const tokenizer::RenderedChat rendered = chat.render(messages, example.tools, variables);
+  const tokenizer::RenderedChat rendered = template_.render(messages, example.tools, variables);
   tokenizer::MaskedIds masked = tokenizer_->encode_with_mask(rendered.text, choose(example, rendered.trained));
   TokenRow row;
   row.labels.reserve(masked.ids.size());

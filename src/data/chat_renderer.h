@@ -1,7 +1,5 @@
 #pragma once
 
-#include <memory>
-#include <optional>
 #include <string>
 
 #include "data/loss_mode.h"
@@ -35,7 +33,6 @@ class ChatRenderer {
   const tokenizer::Tokenizer* tokenizer_;
   LossMode loss_mode_;
   tokenizer::ChatTemplate template_;
-  std::optional<tokenizer::ChatTemplate> tool_use_;  // for rows with tools
 };
 
 }  // namespace primus::data

@@ -17,9 +17,11 @@ namespace {
 
 constexpr std::uint64_t kValidationStream = std::uint64_t{4} << 60;  // see batch_plan.cpp for the others
 
+constexpr int kMostWorkers = 256;
+
 int worker_count(int asked) {
   if (asked < 0) throw bad_input("dataset.num_workers ({}) must be at least 0 (0: one a core)", asked);
-  return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return asked > 0 ? std::min(asked, kMostWorkers) : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 LoadedSet load_into_memory(const DataSources& sources, const LoadSettings& settings, const RowRenderer& renderer,

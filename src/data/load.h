@@ -33,7 +33,7 @@ struct LoadSettings {
   std::string chat_template;
   std::int64_t seq_length = 2048;
   std::int64_t vocabulary_size = 0;  // of the model: every id must be below; 0: the tokenizer's, or not checked
-  int num_workers = 0;               // 0: one a core
+  int num_workers = 0;               // 0: one a core; more than 256 are as good as 256
   std::uint64_t seed = 5678;         // chooses the rows of validation_fraction
   /// Where tokenized sets are kept for later runs (cache.h); empty: nowhere, they are held in memory.
   std::filesystem::path cache_folder;

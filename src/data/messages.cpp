@@ -88,8 +88,12 @@ Value read_message(const Value& message, const std::string& where) {
   const Value* content = present(message, is_speaker ? "value" : "content");
   if (content == nullptr) content = present(message, is_speaker ? "content" : "value");
   check_content(message, content, where);
-  if (!is_speaker) return message;
-  return make_message(meant, content == nullptr ? "" : content->as_string());
+  if (!is_speaker && content == present(message, "content")) return message;
+  Dict renamed{{"role", Value(meant)}, {"content", content == nullptr ? Value() : *content}};
+  for (const auto& [key, value] : message.as_dict()) {
+    if (key != "from" && key != "value" && key != "role" && key != "content") renamed.set(key, value);
+  }
+  return Value(std::move(renamed));
 }
 
 }  // namespace

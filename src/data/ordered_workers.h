@@ -8,9 +8,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "base/error.h"
 
 namespace primus::data {
 
@@ -19,10 +22,16 @@ namespace primus::data {
 template <typename Work, typename Result>
 class OrderedWorkers {
  public:
-  /// `work` runs in the threads, `take` in the thread that calls push and finish.
+  /// `work` runs in the threads, `take` in the thread that calls push and finish. Fewer threads do when the host allows
+  /// no more; with none at all it throws Error (kHostLacks).
   OrderedWorkers(int threads, std::function<Result(Work)> work, std::function<void(Result)> take)
-      : work_(std::move(work)), take_(std::move(take)), most_waiting_(static_cast<std::size_t>(threads) * 4) {
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+      : work_(std::move(work)), take_(std::move(take)) {
+    try {
+      for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+    } catch (const std::system_error& error) {
+      if (threads_.empty()) throw host_lacks("cannot start a thread: {}", error.what());
+    }
+    most_waiting_ = threads_.size() * 4;
   }
   /// Drops work that has not begun.
   ~OrderedWorkers() {
@@ -110,7 +119,7 @@ class OrderedWorkers {
 
   std::function<Result(Work)> work_;
   std::function<void(Result)> take_;
-  std::size_t most_waiting_;
+  std::size_t most_waiting_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::shared_ptr<Slot>> slots_;      // in order, their result not yet taken

@@ -56,9 +56,9 @@ struct Example {
 };
 
 /// Reads one row of a file whose format is `format`. ids and labels must be below `vocabulary_size` (0: not checked).
-/// ShareGPT's speakers become roles: human and user; gpt, chatgpt, bing, bard, model, assistant and function_call;
-/// system; tool, observation and function_response. Roles of messages are system, developer, user, assistant, tool,
-/// function and ipython.
+/// ShareGPT's speakers become roles: human and user; gpt, chatgpt, bing, bard, bot, model, assistant and function_call;
+/// system; developer; tool, observation and function_response. Roles of messages are system, developer, user,
+/// assistant, tool, function and ipython. What else a message holds (tool_calls) is kept.
 /// Throws Error: `place`, what was wrong and what is expected.
 Example read_example(const tokenizer::Value& row, RowFormat format, const Columns& columns,
                      std::int64_t vocabulary_size, const std::string& place);

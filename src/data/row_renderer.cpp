@@ -82,7 +82,9 @@ TokenRow RowRenderer::tokenize(Example& example) const {
   if (example.format == RowFormat::kText) return render_text(example);
   if (chat_ != nullptr) return chat_->render(example);
   if (example.is_plain_pair) return render_plain_pair(example);
-  if (settings_.chat_template == kNoTemplate) throw bad_input("chats cannot be rendered with chat_template: none");
+  if (settings_.chat_template == kNoTemplate) {
+    throw bad_input("chats cannot be rendered with chat_template: none; leave it out or name a template");
+  }
   return ChatRenderer(*tokenizer_, "", settings_.loss_mode).render(example);  // tells which templates there are
 }
 

@@ -110,7 +110,7 @@ TEST_P(Chat, NoneMeansPlainText) {
   EXPECT_EQ(show(render(tokenizer_, R"({"prompt": "ab", "completion": "cd"})", {.chat_template = "none"})).text,
             "abcd^");
   EXPECT_EQ(message_of([&] { render(tokenizer_, kTwoTurns, {.chat_template = "none"}); }),
-            "f:1: chats cannot be rendered with chat_template: none");
+            "f:1: chats cannot be rendered with chat_template: none; leave it out or name a template");
 }
 
 TEST(ChatRows, ToolsAndVariablesReachTheTemplate) {

@@ -106,6 +106,14 @@ TEST(RowFormat, ShareGptSpeakersBecomeRoles) {
             R"([{"role": "user", "content": "u"}])");
 }
 
+TEST(RowFormat, ShareGptKeepsWhatElseAMessageHolds) {
+  EXPECT_EQ(chat(read(R"({"conversations": [{"from": "human", "value": [{"type": "text", "text": "u"}]},
+                          {"from": "gpt", "value": null, "tool_calls": [1]}]})")),
+            R"([{"role": "user", "content": [{"type": "text", "text": "u"}]}, )"
+            R"({"role": "assistant", "content": null, "tool_calls": [1]}])");
+  EXPECT_EQ(chat(read(R"({"messages": [{"role": "user", "value": "u"}]})")), R"([{"role": "user", "content": "u"}])");
+}
+
 TEST(RowFormat, PairsBecomeAUserAndAnAssistantTurn) {
   const std::string turns = R"([{"role": "user", "content": "p"}, {"role": "assistant", "content": "c"}])";
   for (const char* row :
