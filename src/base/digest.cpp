@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/error.h"
@@ -139,8 +140,11 @@ std::string chunked_digest(const std::filesystem::path& path, int threads) {
     }
   };
   std::vector<std::jthread> helpers;
-  for (std::size_t i = 1; i < std::min(count, static_cast<std::size_t>(std::max(threads, 1))); ++i) {
-    helpers.emplace_back(work);
+  try {
+    for (std::size_t i = 1; i < std::min(count, static_cast<std::size_t>(std::max(threads, 1))); ++i) {
+      helpers.emplace_back(work);
+    }
+  } catch (const std::system_error&) {  // the host allows no more threads: these and this one will do
   }
   work();
   helpers.clear();

@@ -6,6 +6,7 @@
 #include "cli/hub_data.h"
 #include "config/validate.h"
 #include "data/cache.h"
+#include "data/row_format.h"
 #include "monitor/task_progress.h"
 
 namespace primus::cli {
@@ -61,6 +62,15 @@ OpenedCheckpoint open_checkpoint(const config::Resolved& resolved, train::Checkp
 std::optional<tokenizer::Tokenizer> open_tokenizer(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / "tokenizer.json")) return std::nullopt;
   return tokenizer::Tokenizer::load(folder);
+}
+
+void check_dataset(const config::Resolved& resolved) {
+  config::require_dataset(resolved);
+  try {
+    data::check_columns(resolved.config.dataset.columns);
+  } catch (const Error& error) {
+    throw Error(config::where_set(resolved, {"dataset.columns"}) + error.what(), error.code());
+  }
 }
 
 data::LoadSettings data_settings(const config::RunConfig& config, const model::ModelConfig& model) {

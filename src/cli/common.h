@@ -28,6 +28,9 @@ OpenedCheckpoint open_checkpoint(const config::Resolved& resolved,
 /// The tokenizer of a checkpoint's folder, or nothing when the folder has none: rows of token ids need none.
 std::optional<tokenizer::Tokenizer> open_tokenizer(const std::filesystem::path& folder);
 
+/// Throws Error when dataset.path is not given or dataset.columns names what no format has.
+void check_dataset(const config::Resolved& resolved);
+
 data::LoadSettings data_settings(const config::RunConfig& config, const model::ModelConfig& model);
 
 /// Lets a bar show how far loading with these settings is.

@@ -6,7 +6,6 @@
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/terminal_text.h"
-#include "config/validate.h"
 #include "data/preview.h"
 
 namespace primus::cli {
@@ -137,7 +136,7 @@ std::string json_of(const data::PreviewRow& row, const tokenizer::Tokenizer* tok
 
 int run(const Arguments& arguments) {
   const config::Resolved resolved = load_configuration(arguments);
-  config::require_dataset(resolved);
+  check_dataset(resolved);
   const OpenedCheckpoint opened = open_checkpoint(resolved, train::CheckpointParts::kWithoutWeights);
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(opened.folder);
   const tokenizer::Tokenizer* known = tokenizer ? &*tokenizer : nullptr;

@@ -62,7 +62,7 @@ int run(const Arguments& arguments) {
   const config::Resolved resolved = load_configuration(arguments);
   config::check_single_process(resolved);
   config::check_layout(resolved, 1);
-  config::require_dataset(resolved);
+  check_dataset(resolved);
   // the plan of a dry run takes the shapes alone
   OpenedCheckpoint opened = open_checkpoint(
       resolved, arguments.dry_run ? train::CheckpointParts::kWithoutWeights : train::CheckpointParts::kAll);

@@ -1,14 +1,11 @@
 #include "config/validate.h"
 
-#include <initializer_list>
 #include <numeric>
 
 #include "base/error.h"
 
 namespace primus::config {
-namespace {
 
-/// "file:line:column: " of the first of these keys that somebody set, or empty.
 std::string where_set(const Resolved& resolved, std::initializer_list<std::string_view> keys) {
   const Provenance* best = nullptr;
   for (const std::string_view key : keys) {
@@ -17,6 +14,8 @@ std::string where_set(const Resolved& resolved, std::initializer_list<std::strin
   }
   return best == nullptr ? std::string() : best->where + ": ";
 }
+
+namespace {
 
 bool is_set(const Resolved& resolved, std::string_view key) {
   const Provenance& source = resolved.source_of(key);

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
 #include "config/load.h"
 
 /// Contradictions that `load` cannot see alone. Every function throws Error (kBadInput) that names the place of the
@@ -29,6 +33,9 @@ struct ModelShape {
 /// Heads and intermediate size divisible by the tensor parallel size, layers by the pipeline stages, seq_length within
 /// the model's positions.
 void check_model(const Resolved& resolved, const ModelShape& model);
+
+/// "file:line:column: " of that one of these keys which was set last, for messages; empty when nobody set one.
+std::string where_set(const Resolved& resolved, std::initializer_list<std::string_view> keys);
 
 /// Training and evaluation need dataset.path.
 void require_dataset(const Resolved& resolved);

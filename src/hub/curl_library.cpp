@@ -30,8 +30,6 @@ CurlLibrary load() {
   find(curl.easy_perform, "curl_easy_perform");
   find(curl.easy_getinfo, "curl_easy_getinfo");
   find(curl.easy_strerror, "curl_easy_strerror");
-  find(curl.slist_append, "curl_slist_append");
-  find(curl.slist_free_all, "curl_slist_free_all");
   if (global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) throw host_lacks("libcurl cannot be set up");
   return curl;
 }

@@ -59,6 +59,18 @@ TEST(Run, TheResolvedConfigurationRunsAgain) {
   EXPECT_EQ(run.steps(), first);
 }
 
+TEST(Run, GoesOnWhenNobodyReadsItsLog) {
+  TrainingRun run;
+  const Outcome outcome = run.train({}, {.before_exec = [] {
+                                      int ends[2];
+                                      if (::pipe(ends) != 0) ::_exit(99);
+                                      ::close(ends[0]);
+                                      ::dup2(ends[1], STDERR_FILENO);
+                                    }});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_TRUE(std::filesystem::exists(run.directory() / "adapter/adapter_model.safetensors"));
+}
+
 TEST(Run, ReachesItsFirstStepInUnderASecond) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers are slow";

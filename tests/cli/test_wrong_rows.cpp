@@ -43,6 +43,20 @@ TEST(WrongRows, ARowOfAHundredMegabytes) {
   expect_refused(outcome, 2, {"rows.jsonl:2", "longer than 64 MiB"});
 }
 
+TEST(WrongRows, AColumnThatNoFormatHas) {
+  TinyRun run(kGood);
+  run.set("dataset.columns", "{promt: question}");
+  expect_refused(run.train(), 2, {".yaml:", "\"promt\" is no column of any format", "prompt"});
+}
+
+TEST(WrongRows, MoreWorkersThanAHostHasThreadsFor) {
+  TinyRun run(kGood);
+  run.set("dataset.num_workers", "100000");
+  run.set("train_iters", "1");
+  const Outcome outcome = run.train();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+}
+
 TEST(WrongRows, UnknownRole) {
   expect_refused(train_on(kGood + R"({"messages": [{"role": "asistant", "content": "a"}]})"), 2,
                  {"rows.jsonl:2", "asistant", "assistant", "user"});
