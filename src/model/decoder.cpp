@@ -90,17 +90,23 @@ Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena
     : config_(config),
       options_(options),
       weights_(config_, options_, arena),
-      delta_(arena.matrix(MemoryKind::kActivations, "delta", options.compute_dtype, options.max_tokens,
-                          config.hidden_size)),
+      delta_(activations_matrix(arena, "delta", config.hidden_size)),
       rope_{arena.matrix(MemoryKind::kWeights, "rope cos", DType::kF32, options.max_positions, config.head_dim / 2),
             arena.matrix(MemoryKind::kWeights, "rope sin", DType::kF32, options.max_positions, config.head_dim / 2)},
-      head_(config_, weights_, options_, arena) {
+      head_(take_head(arena)) {
   PRIMUS_CHECK(options.max_tokens > 0 && options.max_positions > 0, options.max_tokens, options.max_positions);
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     layers_.emplace_back(config_, weights_.layers[static_cast<std::size_t>(i)], i);
   }
   allocate_activations(arena);
-  if (options_.train) allocate_backward(arena);
+  if (!options_.train) return;
+  const LayerWeights& layer = weights_.layers.front();
+  backward_.d_x = activations_matrix(arena, "d x", config_.hidden_size);
+  backward_.d_normed = activations_matrix(arena, "d normed", std::max(layer.qkv.extended(), layer.gate_up.extended()));
+}
+
+Tensor Decoder::activations_matrix(Arena& arena, const std::string& name, std::int64_t columns) const {
+  return arena.matrix(MemoryKind::kActivations, name, options_.compute_dtype, options_.max_tokens, columns);
 }
 
 void Decoder::allocate_activations(Arena& arena) {
@@ -108,8 +114,6 @@ void Decoder::allocate_activations(Arena& arena) {
   for (const RecomputeSpan& span : options_.recompute.spans) {
     shared.resize(std::max(shared.size(), static_cast<std::size_t>(span.end - span.begin)));
   }
-  const Tensor activation = arena.matrix(MemoryKind::kActivations, "activation", options_.compute_dtype,
-                                         options_.max_tokens, weights_.layers.front().down.extended());
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], arena);
     const std::string name = fmt::format("layer {}", i);
@@ -122,38 +126,45 @@ void Decoder::allocate_activations(Arena& arena) {
     } else {
       activations_.push_back(allocator.allocate(name, {.keeps = options_.recompute.keeps_of(i)}, shared[0]));
     }
-    activations_.back().activation = activation;
+    activations_.back().activation = activation_;
     const std::int64_t rank = weights_.layers[static_cast<std::size_t>(i)].down.rank;
     if (options_.train && rank > 0) {
-      activations_.back().down_u =
-          arena.matrix(MemoryKind::kActivations, name + " down u", options_.compute_dtype, options_.max_tokens, rank);
+      activations_.back().down_u = activations_matrix(arena, name + " down u", rank);
     }
   }
 }
 
-void Decoder::allocate_backward(Arena& arena) {
-  const auto matrix = [&](const char* name, std::int64_t columns) {
-    return arena.matrix(MemoryKind::kActivations, name, options_.compute_dtype, options_.max_tokens, columns);
-  };
+LossHead Decoder::take_head(Arena& arena) {
+  const std::size_t begin = arena.mark();
+  allocate_passing(arena);
+  const std::size_t end = arena.mark();
+  arena.rewind(begin);
+  LossHead head(config_, weights_, options_, arena);
+  if (arena.mark() < end) {
+    arena.vector(MemoryKind::kActivations, "layers' passing buffers, beyond the loss head", DType::kU8,
+                 static_cast<std::int64_t>(end - arena.mark()));
+  }
+  return head;
+}
+
+void Decoder::allocate_passing(Arena& arena) {
   const LayerWeights& layer = weights_.layers.front();
-  backward_.d_x = matrix("d x", config_.hidden_size);
-  backward_.d_normed = matrix("d normed", std::max(layer.qkv.extended(), layer.gate_up.extended()));
-  backward_.d_attention = matrix("d attention", layer.o_proj.extended());
-  backward_.d_qkv = matrix("d qkv", config_.q_size() + 2 * config_.kv_size());
+  activation_ = activations_matrix(arena, "activation", layer.down.extended());
+  if (!options_.train) return;
+  backward_.d_attention = activations_matrix(arena, "d attention", layer.o_proj.extended());
+  backward_.d_qkv = activations_matrix(arena, "d qkv", config_.q_size() + 2 * config_.kv_size());
   backward_.attention = attention_shape(config_);
   backward_.attention.deterministic = options_.deterministic;
   backward_.workspace =
       arena.vector(MemoryKind::kWorkspace, "attention backward", DType::kU8,
                    static_cast<std::int64_t>(ops::attention_backward_workspace(
                        arena.device(), options_.compute_dtype, backward_.attention, options_.max_tokens)));
-
+  if (!options_.lora || options_.lora->dropout == 0.0) return;
   const std::int64_t widest = std::max(config_.intermediate_size, std::max(config_.hidden_size, config_.q_size()));
-  if (options_.lora && options_.lora->dropout > 0.0) {
-    const Tensor dropped = matrix("dropped input", widest);
-    for (LayerWeights& weights : weights_.layers) {
-      for (Linear* linear : {&weights.qkv, &weights.o_proj, &weights.gate_up, &weights.down}) {
-        linear->dropped = dropped.columns(0, linear->in);
-      }
+  const Tensor dropped = activations_matrix(arena, "dropped input", widest);
+  for (LayerWeights& weights : weights_.layers) {
+    for (Linear* linear : {&weights.qkv, &weights.o_proj, &weights.gate_up, &weights.down}) {
+      linear->dropped = dropped.columns(0, linear->in);
     }
   }
 }

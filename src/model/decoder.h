@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "model/batch.h"
@@ -40,8 +41,12 @@ class Decoder {
   std::int64_t max_logit_rows() const { return head_.chunk_rows(); }
 
  private:
+  /// The loss head, in the memory of what lives only inside the passes through layers: they take turns.
+  LossHead take_head(Arena& arena);
+  void allocate_passing(Arena& arena);
   void allocate_activations(Arena& arena);
-  void allocate_backward(Arena& arena);
+  /// (T, columns) of the compute type.
+  Tensor activations_matrix(Arena& arena, const std::string& name, std::int64_t columns) const;
 
   /// Layers [begin, end) from activations[begin].x (begin == 0 or recomputed) or from the layer before.
   void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
@@ -58,7 +63,8 @@ class Decoder {
   std::vector<Layer> layers_;
   std::vector<LayerActivations> activations_;
   BackwardBuffers backward_;
-  Tensor delta_;  // (T, hidden): what the last half-layer adds to the residual stream
+  Tensor activation_;  // (T, intermediate + R): the input of every down projection
+  Tensor delta_;       // (T, hidden): what the last half-layer adds to the residual stream
   Rope rope_;
   LossHead head_;
   /// The span whose activations are still in the shared buffers, so that it needs no recomputing.
