@@ -140,7 +140,7 @@ TEST_P(Optimizer, AdamWInF32) {
   const DeviceData w = f32(expected.w), m = f32(expected.m), v = f32(expected.v), weights = vector(expected.w);
   for (int t = 1; t <= 3; ++t) {
     const DType type = dtype() == DType::kBF16 ? DType::kBF16 : DType::kF32;
-    const Matrix grads = random_matrix(1, size, type, static_cast<std::uint64_t>(10 + t));
+    const Matrix grads = random_matrix(1, size, type, 10 + static_cast<std::uint64_t>(t));
     const DeviceData grad_data = DeviceData::vector(stream(), type, grads);
     ops::StepState now = fresh_state();
     now.updates = t;
