@@ -226,9 +226,9 @@ void add_memory_keys(KeyTable& table) {
   };
   table.integer("recompute_num_layers", &RunConfig::recompute_num_layers, kNotNegative, "See recompute_method.")
       .null_is_default();
-  KeySpec& modules =
-      table.text_list("recompute_modules", &RunConfig::recompute_modules,
-                      "With granularity selective: core_attn, layernorm, mlp_act, mlp. null: core_attn.");
+  KeySpec& modules = table.text_list(
+      "recompute_modules", &RunConfig::recompute_modules,
+      "With granularity selective: core_attn, layernorm, mlp, mlp_act (never kept anyway). null: core_attn.");
   modules.null_is_default();
   modules.set = [](RunConfig& config, const YamlNode& node) {
     static const std::vector<std::string> kNames = {"core_attn", "layernorm", "mlp_act", "mlp"};
