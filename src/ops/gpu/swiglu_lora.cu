@@ -46,35 +46,64 @@ __device__ inline Index slot_of(Index block, Index strip) { return block + strip
 template <int kColumns>
 struct Tile {
   static constexpr int kChunks = kColumns / 8;
-  static constexpr int kBytes = kTileRows * kColumns * 2;
+  static constexpr int kRowBytes = kColumns * 2;
+  static constexpr int kBytes = kTileRows * kRowBytes;
   static constexpr int kRowsOfBanks = kChunks >= 8 ? 1 : 8 / kChunks;  // that all banks hold
+  static constexpr int kRowsAtOnce = kThreads / kChunks;               // that the block's threads have a chunk of
   unsigned char* data;
 
-  __device__ __forceinline__ unsigned char* at(int row, int chunk) const {
-    return data + row * (kColumns * 2) + ((chunk ^ (row / kRowsOfBanks % 8 % kChunks)) * 16);
+  /// Chunk `chunk ^ lane_chunk` of row `row + lane_row`; 8 divides `row`. What differs by lane stands apart so that it
+  /// is computed once.
+  __device__ __forceinline__ unsigned char* at(int row, int chunk, int lane_row, int lane_chunk = 0) const {
+    const int exchanged = chunk ^ lane_chunk ^ (lane_row / kRowsOfBanks % 8 % kChunks);
+    return data + row * kRowBytes + (lane_row * kRowBytes + exchanged * 16);
   }
-  /// The chunk that this lane addresses of the 16 × 16 elements at (row, 8·chunk).
+  /// The chunk that this lane addresses of the 16 × 16 elements at (row, 8·chunk); 2 divides `chunk`.
   __device__ __forceinline__ const unsigned char* of_lane(int row, int chunk) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    return at(row + lane / 16 * 8 + lane % 8, chunk + lane / 8 % 2);
+    return at(row, chunk, lane / 16 * 8 + lane % 8, lane / 8 % 2);
   }
 
+  /// body(row, row of the thread, chunk of the thread) until all chunks have had their thread.
+  template <typename Body>
+  __device__ __forceinline__ static void for_chunks(const Body& body) {
+    const int thread_row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks;
+    if (kRowsAtOnce > kTileRows && thread_row >= kTileRows) return;
+#pragma unroll
+    for (int row = 0; row < kTileRows; row += kRowsAtOnce) body(row, thread_row, chunk);
+  }
   /// Rows first … of columns begin …; what is not there becomes zero.
   template <typename T>
   __device__ __forceinline__ void copy(const Rows<const T>& from, int first, int rows, int begin, int end) const {
-    for (int i = static_cast<int>(threadIdx.x); i < kTileRows * kChunks; i += kThreads) {
-      const int row = i / kChunks, chunk = i % kChunks, column = begin + chunk * 8;
-      const bool exists = first + row < rows && column < end;
-      mma::copy_to_shared(at(row, chunk), exists ? from.at(first + row, column) : from.data, exists);
-    }
+    for_chunks([&](int row, int thread_row, int chunk) {
+      const int column = begin + chunk * 8;
+      const bool exists = first + thread_row + row < rows && column < end;
+      mma::copy_to_shared(at(row, chunk, thread_row),
+                          exists ? from.at(first + thread_row, column) + row * from.stride : from.data, exists);
+    });
   }
   template <typename T>
   __device__ __forceinline__ void write(const Rows<T>& to, int first, int rows, int begin, int end, int offset) const {
-    for (int i = static_cast<int>(threadIdx.x); i < kTileRows * kChunks; i += kThreads) {
-      const int row = i / kChunks, chunk = i % kChunks, column = begin + chunk * 8;
-      if (first + row >= rows || column >= end) continue;
-      *reinterpret_cast<uint4*>(to.at(first + row, offset + column)) = *reinterpret_cast<const uint4*>(at(row, chunk));
-    }
+    for_chunks([&](int row, int thread_row, int chunk) {
+      const int column = begin + chunk * 8;
+      if (first + thread_row + row >= rows || column >= end) return;
+      *reinterpret_cast<uint4*>(to.at(first + thread_row, offset + column) + row * to.stride) =
+          *reinterpret_cast<const uint4*>(at(row, chunk, thread_row));
+    });
+  }
+};
+
+/// A tile of a strip and the stage it passes through, for all items of a block in turn.
+struct Place {
+  int strip, tile;
+  int stage = 0;
+
+  __device__ __forceinline__ Place(int item, int tiles) : strip(item / tiles), tile(item % tiles) {}
+  __device__ __forceinline__ void advance(int tiles, int stages) {
+    stage = stage + 1 == stages ? 0 : stage + 1;
+    if (++tile < tiles) return;
+    tile = 0;
+    ++strip;
   }
 };
 
@@ -93,8 +122,8 @@ struct Stage {
         u_up{u_gate.data + u_gate.kBytes} {}
 
   template <typename T>
-  __device__ __forceinline__ void copy(const Job<T>& job, int item) const {
-    const int row = item % job.tiles * kTileRows, column = item / job.tiles * kStrip;
+  __device__ __forceinline__ void copy(const Job<T>& job, const Place& place) const {
+    const int row = place.tile * kTileRows, column = place.strip * kStrip;
     const Rows<const T> ups = {job.gate_up.data + job.width, job.gate_up.stride};
     d.copy(job.d_out, row, job.tokens, column, job.width);
     gate.copy(job.gate_up, row, job.tokens, column, job.width);
@@ -189,13 +218,19 @@ __device__ __forceinline__ void put(const Tile<kStrip>& tile, const mma::Fragmen
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int first = row + i / 2 * 8 + lane % 4 * 2;
 #pragma unroll
     for (int next = 0; next < 2; ++next) {
-      auto* const elements = reinterpret_cast<std::uint16_t*>(tile.at(first + next, chunk + i % 2));
-      elements[lane / 4] = static_cast<std::uint16_t>(values.words[i] >> (16 * next));
+      unsigned char* const elements = tile.at(row + i / 2 * 8, chunk, lane % 4 * 2 + next, i % 2);
+      reinterpret_cast<std::uint16_t*>(elements)[lane / 4] = static_cast<std::uint16_t>(values.words[i] >> (16 * next));
     }
   }
+}
+
+/// 1 / (1 + exp(−x)), with an error of about |x| units of f32.
+__device__ __forceinline__ float fast_sigmoid(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(1.0F + fast_exp(-x)));
+  return result;
 }
 
 /// One warp's columns of 16 rows of a tile; d_gate and d_up take the places of gate and up.
@@ -203,31 +238,35 @@ template <typename T, int kRank>
 __device__ __forceinline__ void compute(const Stage<kRank>& stage, const DownAdapter<T, kRank>& a, Sums<kRank>& sums,
                                         int row) {
   const int chunk = static_cast<int>(threadIdx.x) / 32 * (kWarpColumns / 8);
-  float through_a[2][4] = {};
+  const mma::Fragment d_words = mma::load_transposed(stage.d.of_lane(row, chunk));
+  float d[2][4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 pair = to_floats(Pair{d_words.words[i]}, T{});
+    d[i / 2][i % 2 * 2] = pair.x;
+    d[i / 2][i % 2 * 2 + 1] = pair.y;
+  }
 #pragma unroll
   for (int k = 0; k < kRank / 16; ++k) {
     const mma::Fragment b = mma::load(stage.du.of_lane(row, 2 * k));
-    mma::multiply_add<T>(through_a[0], a.fragments[k], b.words[0], b.words[1]);
-    mma::multiply_add<T>(through_a[1], a.fragments[k], b.words[2], b.words[3]);
+    mma::multiply_add<T>(d[0], a.fragments[k], b.words[0], b.words[1]);
+    mma::multiply_add<T>(d[1], a.fragments[k], b.words[2], b.words[3]);
   }
-  const mma::Fragment d_words = mma::load_transposed(stage.d.of_lane(row, chunk));
   const mma::Fragment gate_words = mma::load_transposed(stage.gate.of_lane(row, chunk));
   const mma::Fragment up_words = mma::load_transposed(stage.up.of_lane(row, chunk));
   mma::Fragment out, d_gate, d_up;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float2 d_out = to_floats(Pair{d_words.words[i]}, T{});
     const float2 gates = to_floats(Pair{gate_words.words[i]}, T{}), ups = to_floats(Pair{up_words.words[i]}, T{});
     float results[3][2];
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const float d = (e == 0 ? d_out.x : d_out.y) + through_a[i / 2][i % 2 * 2 + e];
+      const float gradient = d[i / 2][i % 2 * 2 + e];
       const float gate = e == 0 ? gates.x : gates.y, up = e == 0 ? ups.x : ups.y;
-      const float sigmoid = __fdividef(1.0F, 1.0F + fast_exp(-gate));
-      const float silu = gate * sigmoid;
+      const float sigmoid = fast_sigmoid(gate), silu = gate * sigmoid;
       results[0][e] = silu * up;
-      results[1][e] = d * up * (sigmoid + silu * (1.0F - sigmoid));
-      results[2][e] = d * silu;
+      results[1][e] = gradient * up * (sigmoid + silu * (1.0F - sigmoid));
+      results[2][e] = gradient * silu;
     }
     out.words[i] = pair_of(results[0][0], results[0][1], T{}).bits;
     d_gate.words[i] = pair_of(results[1][0], results[1][1], T{}).bits;
@@ -246,37 +285,38 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kRank>)
     swiglu_lora_kernel(const __grid_constant__ Job<T> job, int items) {
   extern __shared__ __align__(128) unsigned char memory[];
   constexpr int kCount = kStages<kRank>;
-  const auto stage_of = [](int item) { return Stage<kRank>(memory + item % kCount * Stage<kRank>::kBytes); };
+  const auto stage_at = [](const Place& place) { return Stage<kRank>(memory + place.stage * Stage<kRank>::kBytes); };
   const int begin = first_item(blockIdx.x, items, gridDim.x), end = first_item(blockIdx.x + 1, items, gridDim.x);
   const auto slot_of_strip = [&](int strip) { return job.sums + slot_of(blockIdx.x, strip) * kSums * kRank * kStrip; };
 
-  for (int item = begin; item < begin + kCount - 1; ++item) {
-    if (item < end) stage_of(item).copy(job, item);
+  Place copied(begin, job.tiles), place = copied;
+  const auto copy_next = [&](int item) {
+    if (item < end) stage_at(copied).copy(job, copied);
     mma::end_group_of_copies();
-  }
+    copied.advance(job.tiles, kCount);
+  };
+  for (int ahead = 0; ahead < kCount - 1; ++ahead) copy_next(begin + ahead);
   Sums<kRank> sums;
   DownAdapter<T, kRank> a;
   int strip = -1;
   for (int item = begin; item < end; ++item) {
     mma::wait_for_copies<kCount - 2>();
     __syncthreads();  // the tile is there, and nobody needs the one before, whose place is filled next
-    if (item + kCount - 1 < end) stage_of(item + kCount - 1).copy(job, item + kCount - 1);
-    mma::end_group_of_copies();
-
-    const int strip_of_item = item / job.tiles;
-    if (strip_of_item != strip) {
+    copy_next(item + kCount - 1);
+    if (place.strip != strip) {
       if (strip >= 0) sums.write(slot_of_strip(strip));
-      strip = strip_of_item;
+      strip = place.strip;
       sums.clear();
       a.load(job, strip * kStrip + static_cast<int>(threadIdx.x) / 32 * kWarpColumns);
     }
-    const Stage<kRank> stage = stage_of(item);
+    const Stage<kRank> stage = stage_at(place);
 #pragma unroll
     for (int row = 0; row < kTileRows; row += 16) compute<T>(stage, a, sums, row);
     __syncthreads();
-    const int row = item % job.tiles * kTileRows;
+    const int row = place.tile * kTileRows;
     stage.gate.write(job.d_gate_up, row, job.tokens, strip * kStrip, job.width, 0);
     stage.up.write(job.d_gate_up, row, job.tokens, strip * kStrip, job.width, job.width);
+    place.advance(job.tiles, kCount);
   }
   sums.write(slot_of_strip(strip));
 }
