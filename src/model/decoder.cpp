@@ -84,6 +84,29 @@ class ActivationAllocator {
   std::string layer_;
 };
 
+/// Several users of the same memory, of which one at a time has something in it.
+class Turns {
+ public:
+  explicit Turns(Arena& arena) : arena_(arena), begin_(arena.mark()), end_(begin_) {}
+
+  /// What is taken from now on lies where everything since the beginning lies.
+  void next() {
+    end_ = std::max(end_, arena_.mark());
+    arena_.rewind(begin_);
+  }
+  /// What is taken from now on lies behind them all.
+  void end() {
+    if (arena_.mark() >= end_) return;
+    arena_.vector(MemoryKind::kActivations, "buffers inside a layer, beyond the loss head", DType::kU8,
+                  static_cast<std::int64_t>(end_ - arena_.mark()));
+  }
+
+ private:
+  Arena& arena_;
+  std::size_t begin_;
+  std::size_t end_;
+};
+
 }  // namespace
 
 Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena& arena)
@@ -103,6 +126,7 @@ Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena
   const LayerWeights& layer = weights_.layers.front();
   backward_.d_x = activations_matrix(arena, "d x", config_.hidden_size);
   backward_.d_normed = activations_matrix(arena, "d normed", std::max(layer.qkv.extended(), layer.gate_up.extended()));
+  if (options_.lora && options_.lora->dropout > 0.0) allocate_dropped(arena);
 }
 
 Tensor Decoder::activations_matrix(Arena& arena, const std::string& name, std::int64_t columns) const {
@@ -135,23 +159,18 @@ void Decoder::allocate_activations(Arena& arena) {
 }
 
 LossHead Decoder::take_head(Arena& arena) {
-  const std::size_t begin = arena.mark();
-  allocate_passing(arena);
-  const std::size_t end = arena.mark();
-  arena.rewind(begin);
+  Turns turns(arena);
+  activation_ = activations_matrix(arena, "activation", weights_.layers.front().down.extended());
+  turns.next();
+  if (options_.train) allocate_attention_backward(arena);
+  turns.next();
   LossHead head(config_, weights_, options_, arena);
-  if (arena.mark() < end) {
-    arena.vector(MemoryKind::kActivations, "layers' passing buffers, beyond the loss head", DType::kU8,
-                 static_cast<std::int64_t>(end - arena.mark()));
-  }
+  turns.end();
   return head;
 }
 
-void Decoder::allocate_passing(Arena& arena) {
-  const LayerWeights& layer = weights_.layers.front();
-  activation_ = activations_matrix(arena, "activation", layer.down.extended());
-  if (!options_.train) return;
-  backward_.d_attention = activations_matrix(arena, "d attention", layer.o_proj.extended());
+void Decoder::allocate_attention_backward(Arena& arena) {
+  backward_.d_attention = activations_matrix(arena, "d attention", weights_.layers.front().o_proj.extended());
   backward_.d_qkv = activations_matrix(arena, "d qkv", config_.q_size() + 2 * config_.kv_size());
   backward_.attention = attention_shape(config_);
   backward_.attention.deterministic = options_.deterministic;
@@ -159,7 +178,9 @@ void Decoder::allocate_passing(Arena& arena) {
       arena.vector(MemoryKind::kWorkspace, "attention backward", DType::kU8,
                    static_cast<std::int64_t>(ops::attention_backward_workspace(
                        arena.device(), options_.compute_dtype, backward_.attention, options_.max_tokens)));
-  if (!options_.lora || options_.lora->dropout == 0.0) return;
+}
+
+void Decoder::allocate_dropped(Arena& arena) {
   const std::int64_t widest = std::max(config_.intermediate_size, std::max(config_.hidden_size, config_.q_size()));
   const Tensor dropped = activations_matrix(arena, "dropped input", widest);
   for (LayerWeights& weights : weights_.layers) {

@@ -41,9 +41,11 @@ class Decoder {
   std::int64_t max_logit_rows() const { return head_.chunk_rows(); }
 
  private:
-  /// The loss head, in the memory of what lives only inside the passes through layers: they take turns.
+  /// The loss head. The MLP's activation and what attention's backward pass works with lie in its memory: the three
+  /// take turns.
   LossHead take_head(Arena& arena);
-  void allocate_passing(Arena& arena);
+  void allocate_attention_backward(Arena& arena);
+  void allocate_dropped(Arena& arena);
   void allocate_activations(Arena& arena);
   /// (T, columns) of the compute type.
   Tensor activations_matrix(Arena& arena, const std::string& name, std::int64_t columns) const;
