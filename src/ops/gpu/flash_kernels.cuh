@@ -19,6 +19,7 @@
 ///                        a thread holds the scores of its kLaneRows rows and kLaneColumns columns, likewise of an
 ///                        output
 ///   row_max, row_sum     over the threads that share a row
+///   kDotLanes, dot       a lane's part of the product of two rows in global memory
 namespace primus::ops::gpu::flash {
 
 template <typename Tile>
@@ -149,9 +150,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const RowStatistics statistics(args.lse_stride, place, block.kv_head, group);
 #pragma unroll
   for (int i = 0; i < Tile::kLaneRows; ++i) {
-    const float sum = Tile::row_sum(row_sum[i]);
+    const float sum = Tile::row_sum(row_sum[i]), inverse = 1.0F / sum;
 #pragma unroll
-    for (int j = 0; j < Tile::kLaneOutputs; ++j) out[i][j] /= sum;
+    for (int j = 0; j < Tile::kLaneOutputs; ++j) out[i][j] *= inverse;
     const int row = team_row + Tile::row_of(i);
     if (args.lse != nullptr && Tile::column_of(0) == 0 && row < block.q.count) {
       args.lse[statistics.at(row)] = row_max[i] * kLn2 + logf(sum);
@@ -171,16 +172,14 @@ __device__ void compute_delta(const FlashBackward<typename Tile::Element>& args,
   const HeadRows<const Element> out(args.out, place, kv_head, group, dim),
       d_out(args.d_out, place, kv_head, group, dim);
   const RowStatistics statistics(args.shape.tokens, place, kv_head, group);
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  constexpr int kRowsAtOnce = Tile::kThreads / Tile::kDotLanes;
+  static_assert(Tile::kOwnRows % kRowsAtOnce == 0);
+  const int lane = static_cast<int>(threadIdx.x) % Tile::kDotLanes;
 #pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x) / kWarpSize; i < Tile::kOwnRows; i += Tile::kThreads / kWarpSize) {
+  for (int i = static_cast<int>(threadIdx.x) / Tile::kDotLanes; i < Tile::kOwnRows; i += kRowsAtOnce) {
     const int row = place.first_row + i;
-    float sum = 0.0F;
-    if (row < out.count) {
-      const Element *a = out.at(row), *b = d_out.at(row);
-      for (int d = lane; d < dim; d += kWarpSize) sum += to_float(a[d]) * to_float(b[d]);
-    }
-    sum = lanes_sum(sum);
+    float sum = row < out.count ? Tile::dot(out.at(row), d_out.at(row), lane, dim) : 0.0F;
+    sum = lanes_sum(sum, Tile::kDotLanes);
     if (lane != 0) continue;
     shared[i] = sum;
     if (row < out.count) args.delta[statistics.at(row)] = sum;
@@ -242,13 +241,18 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       Tile::multiply(scores, q_left, stage.first, strip);
       Tile::multiply(d_scores, d_out_left, stage.second, strip);
       Tile::template wait<1>();
-      const bool masks = first_key + Tile::kStrip - 1 > team_first_token;
 #pragma unroll
       for (int i = 0; i < Tile::kLaneRows; ++i) {
 #pragma unroll
-        for (int j = 0; j < Tile::kLaneColumns; ++j) {
-          scores[i][j] = exp2_fast(scores[i][j] * scale - lse[i]);
-          if (masks && first_key + Tile::column_of(j) > token[i]) scores[i][j] = 0.0F;
+        for (int j = 0; j < Tile::kLaneColumns; ++j) scores[i][j] = exp2_fast(scores[i][j] * scale - lse[i]);
+      }
+      if (first_key + Tile::kStrip - 1 > team_first_token) {
+#pragma unroll
+        for (int i = 0; i < Tile::kLaneRows; ++i) {
+#pragma unroll
+          for (int j = 0; j < Tile::kLaneColumns; ++j) {
+            if (first_key + Tile::column_of(j) > token[i]) scores[i][j] = 0.0F;
+          }
         }
       }
       Tile::template wait<0>();
@@ -313,7 +317,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     const int from = first_row + tile * Tile::kStreamRows;
     Tile::copy(stage.first, q, from);
     Tile::copy(stage.second, d_out, from);
-    for (int i = static_cast<int>(threadIdx.x); i < Tile::kStreamRows; i += Tile::kThreads) {
+    static_assert(Tile::kStreamRows <= Tile::kThreads);
+    if (const int i = static_cast<int>(threadIdx.x); i < Tile::kStreamRows) {
       // a row that does not exist has q = d_out = 0 and adds nothing
       const int row = from + i;
       const bool exists = row < q.count;
@@ -346,16 +351,20 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       Tile::multiply(scores, k_left, stage.first, strip);
       Tile::multiply(d_scores, v_left, stage.second, strip);
       Tile::template wait<1>();
-      const bool masks = statistics.token[strip] < team_key + Tile::kRows - 1;
 #pragma unroll
       for (int j = 0; j < Tile::kLaneColumns; ++j) {
-        const int column = strip + Tile::column_of(j);
-        const float lse = statistics.lse[column] * kLog2E;
-        const int token = statistics.token[column];
+        const float lse = statistics.lse[strip + Tile::column_of(j)] * kLog2E;
 #pragma unroll
-        for (int i = 0; i < Tile::kLaneRows; ++i) {
-          scores[i][j] = exp2_fast(scores[i][j] * scale - lse);
-          if (masks && team_key + Tile::row_of(i) > token) scores[i][j] = 0.0F;
+        for (int i = 0; i < Tile::kLaneRows; ++i) scores[i][j] = exp2_fast(scores[i][j] * scale - lse);
+      }
+      if (statistics.token[strip] < team_key + Tile::kRows - 1) {
+#pragma unroll
+        for (int j = 0; j < Tile::kLaneColumns; ++j) {
+          const int token = statistics.token[strip + Tile::column_of(j)];
+#pragma unroll
+          for (int i = 0; i < Tile::kLaneRows; ++i) {
+            if (team_key + Tile::row_of(i) > token) scores[i][j] = 0.0F;
+          }
         }
       }
       Tile::accumulate(d_v, scores, stage.second, strip);

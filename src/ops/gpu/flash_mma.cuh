@@ -117,6 +117,11 @@ struct MmaTile {
   __device__ static float row_max(float value) { return quad_max(value); }
   __device__ static float row_sum(float value) { return quad_sum(value); }
 
+  static constexpr int kDotLanes = kDim / 8;
+  __device__ static float dot(const T* a, const T* b, int lane, int /*dim*/) {
+    return dot_of_chunks(a + lane * 8, b + lane * 8);
+  }
+
   __device__ static void store(const HeadRows<T>& rows, int first, const float (&out)[kLaneRows][kLaneOutputs]) {
     store_sums(rows, first, out);
   }

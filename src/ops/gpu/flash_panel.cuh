@@ -13,7 +13,8 @@ template <typename T, int kCount, int kDim>
 struct PanelTile {
   static constexpr int kTileRows = kCount;
   static constexpr int kChunks = kDim / 8;
-  static constexpr int kPanelBytes = kCount * 128;
+  static constexpr int kRowBytes = 128;  // of a panel
+  static constexpr int kPanelBytes = kCount * kRowBytes;
   static constexpr int kBytes = kCount * kDim * 2;
   unsigned char* data;
 
@@ -22,7 +23,8 @@ struct PanelTile {
   /// Chunk `chunk ^ lane_chunk` of row `row + lane_row`; 8 divides `row`. What differs by lane stands apart so that it
   /// is computed once.
   __device__ unsigned char* at(int row, int chunk, int lane_row = 0, int lane_chunk = 0) const {
-    return data + chunk / 8 * kPanelBytes + (row + lane_row) * 128 + ((chunk % 8) ^ lane_chunk ^ (lane_row % 8)) * 16;
+    return data + chunk / 8 * kPanelBytes + (row + lane_row) * kRowBytes +
+           ((chunk % 8) ^ lane_chunk ^ (lane_row % 8)) * 16;
   }
 };
 
@@ -72,14 +74,32 @@ __device__ inline float quad_sum(float value) {
 template <int kThreads, typename T, typename SharedTile>
 __device__ void copy_panels(const SharedTile& tile, const HeadRows<const T>& rows, int first) {
   constexpr int kChunks = SharedTile::kChunks, kRowsAtOnce = kThreads / kChunks;
-  const int chunk = static_cast<int>(threadIdx.x) % kChunks;
+  static_assert(kRowsAtOnce % 8 == 0);
+  const int chunk = static_cast<int>(threadIdx.x) % kChunks, lane_row = static_cast<int>(threadIdx.x) / kChunks;
+  unsigned char* const to = tile.at(0, chunk, lane_row);
+  const int exist = rows.count - first - lane_row;  // from this thread's first row on
+  const auto copy = [&](int i, const T* from) {
+    if (SharedTile::kTileRows % kRowsAtOnce != 0 && i + lane_row >= SharedTile::kTileRows) return;
+    copy_to_shared<16>(to + i * SharedTile::kRowBytes, from, i < exist);
+  };
+  if (rows.group.head(kRowsAtOnce) == 0) {  // rows of one head: equally far apart
+    const T* from = rows.at(first + lane_row) + chunk * 8;
+    const std::int64_t step = rows.group.token(kRowsAtOnce) * rows.stride;
 #pragma unroll
-  for (int i = 0; i < SharedTile::kTileRows; i += kRowsAtOnce) {
-    const int row = i + static_cast<int>(threadIdx.x) / kChunks;
-    if (SharedTile::kTileRows % kRowsAtOnce != 0 && row >= SharedTile::kTileRows) break;
-    const bool exists = first + row < rows.count;
-    copy_to_shared<16>(tile.at(0, chunk, row), exists ? rows.at(first + row) + chunk * 8 : rows.first, exists);
+    for (int i = 0; i < SharedTile::kTileRows; i += kRowsAtOnce, from += step) copy(i, from);
+  } else {
+#pragma unroll 1
+    for (int i = 0; i < SharedTile::kTileRows; i += kRowsAtOnce) copy(i, rows.at(first + lane_row + i) + chunk * 8);
   }
+}
+
+template <typename T>
+__device__ float dot_of_chunks(const T* a, const T* b) {
+  const Floats<8> x = unpacked(load_pack<8>(a)), y = unpacked(load_pack<8>(b));
+  float sum = 0.0F;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) sum += x[i] * y[i];
+  return sum;
 }
 
 /// Rows first + row_of_sum(i).

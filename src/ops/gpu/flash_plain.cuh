@@ -93,6 +93,13 @@ struct PlainTile {
   }
   __device__ static float row_sum(float value) { return lanes_sum(value); }
 
+  static constexpr int kDotLanes = kWarpSize;
+  __device__ static float dot(const T* a, const T* b, int lane, int dim) {
+    float sum = 0.0F;
+    for (int d = lane; d < dim; d += kDotLanes) sum += to_float(a[d]) * to_float(b[d]);
+    return sum;
+  }
+
   __device__ static void store(const HeadRows<T>& rows, int first, const float (&out)[kLaneRows][kLaneOutputs]) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {

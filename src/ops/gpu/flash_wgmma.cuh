@@ -26,12 +26,13 @@ __device__ void wait() {
 /// What this thread has written to shared memory is seen by wgmma after a barrier.
 __device__ inline void publish() { PRIMUS_WGMMA("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-/// A matrix in panels (PanelTile), `panel` bytes each: 8 rows are 1024 bytes, swizzled over 128.
-__device__ inline std::uint64_t descriptor(const unsigned char* address, int panel) {
-  const auto shared = static_cast<std::uint64_t>(__cvta_generic_to_shared(address));
-  return (shared & 0x3FFFF) >> 4 | static_cast<std::uint64_t>(panel >> 4) << 16 | std::uint64_t{1024 >> 4} << 32 |
-         std::uint64_t{1} << 62;
+/// Descriptors of matrices in panels (PanelTile), `panel` bytes each, in two halves: the low one is the address, the
+/// high one says that 8 rows are 1024 bytes, swizzled over 128.
+__device__ inline unsigned descriptor(const unsigned char* address, int panel) {
+  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(address));
+  return (shared & 0x3FFFF) >> 4 | static_cast<unsigned>(panel >> 4) << 16;
 }
+constexpr unsigned kDescriptorHigh = 1024 >> 4 | 1U << 30;
 
 // The sums of a thread in the order of the instruction; flash_panel.cuh has them by row and column.
 // clang-format off
@@ -49,42 +50,44 @@ __device__ inline std::uint64_t descriptor(const unsigned char* address, int pan
   "%62, %63"
 
 // a · bᵀ, both in shared memory, 16 columns each; the sums are kept if `adds`, else overwritten
-#define PRIMUS_MULTIPLY(type, columns, count, a_name, b_name, adds_name) \
-  PRIMUS_WGMMA("{.reg .pred adds; setp.ne.b32 adds, " adds_name ", 0; wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." \
-               type "." type " {" PRIMUS_NAMES_##count "}, " a_name ", " b_name ", adds, 1, 1, 0, 0;}" \
-               : PRIMUS_SUMS_##count : "l"(a), "l"(b), "r"(static_cast<int>(adds)))
+#define PRIMUS_MULTIPLY(type, columns, count, a_name, b_name, high_name, adds_name) \
+  PRIMUS_WGMMA("{.reg .pred adds; .reg .b64 a, b; setp.ne.b32 adds, " adds_name ", 0; mov.b64 a, {" a_name ", " high_name \
+               "}; mov.b64 b, {" b_name ", " high_name "}; wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type \
+               "." type " {" PRIMUS_NAMES_##count "}, a, b, adds, 1, 1, 0, 0;}" \
+               : PRIMUS_SUMS_##count : "r"(a), "r"(b), "r"(kDescriptorHigh), "r"(static_cast<int>(adds)))
 // sums + a · b, with a in registers and 16 rows of b in shared memory
-#define PRIMUS_ACCUMULATE(type, columns, count, a_names, b_name) \
-  PRIMUS_WGMMA("wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type "." type " {" PRIMUS_NAMES_##count "}, {" a_names \
-               "}, " b_name ", 1, 1, 1, 1;" \
-               : PRIMUS_SUMS_##count : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "l"(b))
+#define PRIMUS_ACCUMULATE(type, columns, count, a_names, b_name, high_name) \
+  PRIMUS_WGMMA("{.reg .b64 b; mov.b64 b, {" b_name ", " high_name "}; wgmma.mma_async.sync.aligned.m64n" columns \
+               "k16.f32." type "." type " {" PRIMUS_NAMES_##count "}, {" a_names "}, b, 1, 1, 1, 1;}" \
+               : PRIMUS_SUMS_##count : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b), \
+                 "r"(kDescriptorHigh))
 // clang-format on
 
 template <typename T, int kLaneColumns>
-__device__ void multiply(float (&sums)[2][kLaneColumns], std::uint64_t a, std::uint64_t b, bool adds) {
+__device__ void multiply(float (&sums)[2][kLaneColumns], unsigned a, unsigned b, bool adds) {
   static_assert(kLaneColumns == 16 || kLaneColumns == 32);
   if constexpr (kLaneColumns == 16 && std::is_same_v<T, F16>) {
-    PRIMUS_MULTIPLY("f16", "64", 32, "%32", "%33", "%34");
+    PRIMUS_MULTIPLY("f16", "64", 32, "%32", "%33", "%34", "%35");
   } else if constexpr (kLaneColumns == 16) {
-    PRIMUS_MULTIPLY("bf16", "64", 32, "%32", "%33", "%34");
+    PRIMUS_MULTIPLY("bf16", "64", 32, "%32", "%33", "%34", "%35");
   } else if constexpr (std::is_same_v<T, F16>) {
-    PRIMUS_MULTIPLY("f16", "128", 64, "%64", "%65", "%66");
+    PRIMUS_MULTIPLY("f16", "128", 64, "%64", "%65", "%66", "%67");
   } else {
-    PRIMUS_MULTIPLY("bf16", "128", 64, "%64", "%65", "%66");
+    PRIMUS_MULTIPLY("bf16", "128", 64, "%64", "%65", "%66", "%67");
   }
 }
 
 template <typename T, int kLaneColumns>
-__device__ void accumulate(float (&sums)[2][kLaneColumns], const Fragment& a, std::uint64_t b) {
+__device__ void accumulate(float (&sums)[2][kLaneColumns], const Fragment& a, unsigned b) {
   static_assert(kLaneColumns == 16 || kLaneColumns == 32);
   if constexpr (kLaneColumns == 16 && std::is_same_v<T, F16>) {
-    PRIMUS_ACCUMULATE("f16", "64", 32, "%32, %33, %34, %35", "%36");
+    PRIMUS_ACCUMULATE("f16", "64", 32, "%32, %33, %34, %35", "%36", "%37");
   } else if constexpr (kLaneColumns == 16) {
-    PRIMUS_ACCUMULATE("bf16", "64", 32, "%32, %33, %34, %35", "%36");
+    PRIMUS_ACCUMULATE("bf16", "64", 32, "%32, %33, %34, %35", "%36", "%37");
   } else if constexpr (std::is_same_v<T, F16>) {
-    PRIMUS_ACCUMULATE("f16", "128", 64, "%64, %65, %66, %67", "%68");
+    PRIMUS_ACCUMULATE("f16", "128", 64, "%64, %65, %66, %67", "%68", "%69");
   } else {
-    PRIMUS_ACCUMULATE("bf16", "128", 64, "%64, %65, %66, %67", "%68");
+    PRIMUS_ACCUMULATE("bf16", "128", 64, "%64, %65, %66, %67", "%68", "%69");
   }
 }
 
@@ -121,7 +124,7 @@ struct WgmmaTile {
   __device__ static int column_of(int j) { return column_of_sum(j); }
 
   struct Left {
-    std::uint64_t rows;
+    unsigned rows;
     __device__ Left(const Own& tile, int team) : rows(wgmma::descriptor(tile.at(team * kRows, 0), Own::kPanelBytes)) {}
   };
 
@@ -136,7 +139,7 @@ struct WgmmaTile {
 
   __device__ static void multiply(float (&scores)[kLaneRows][kLaneColumns], const Left& left, const Stream& right,
                                   int strip) {
-    const std::uint64_t rows = wgmma::descriptor(right.at(strip, 0), Stream::kPanelBytes);
+    const unsigned rows = wgmma::descriptor(right.at(strip, 0), Stream::kPanelBytes);
     wgmma::fence();
 #pragma unroll
     for (int depth = 0; depth < kDim / 16; ++depth) {
@@ -147,7 +150,7 @@ struct WgmmaTile {
 
   __device__ static void accumulate(float (&out)[kLaneRows][kLaneOutputs],
                                     const float (&scores)[kLaneRows][kLaneColumns], const Stream& right, int strip) {
-    const std::uint64_t rows = wgmma::descriptor(right.at(strip, 0), Stream::kPanelBytes);
+    const unsigned rows = wgmma::descriptor(right.at(strip, 0), Stream::kPanelBytes);
     Fragment left[kStrip / 16];
 #pragma unroll
     for (int depth = 0; depth < kStrip / 16; ++depth) left[depth] = as_fragment<T>(scores, 0, depth);
@@ -167,6 +170,11 @@ struct WgmmaTile {
   __device__ static float row_max(float value) { return quad_max(value); }
   __device__ static float row_sum(float value) { return quad_sum(value); }
 
+  static constexpr int kDotLanes = kDim / 8;
+  __device__ static float dot(const T* a, const T* b, int lane, int /*dim*/) {
+    return dot_of_chunks(a + lane * 8, b + lane * 8);
+  }
+
   __device__ static void store(const HeadRows<T>& rows, int first, const float (&out)[kLaneRows][kLaneOutputs]) {
     store_sums(rows, first + warp_row(), out);
   }
@@ -174,8 +182,8 @@ struct WgmmaTile {
  private:
   /// What to add to a descriptor for the columns from 16 · depth on.
   template <typename SharedTile>
-  __device__ static constexpr std::uint64_t columns_in(int depth) {
-    return static_cast<std::uint64_t>(depth / 4 * SharedTile::kPanelBytes + depth % 4 * 32) >> 4;
+  __device__ static constexpr unsigned columns_in(int depth) {
+    return static_cast<unsigned>(depth / 4 * SharedTile::kPanelBytes + depth % 4 * 32) >> 4;
   }
 };
 
