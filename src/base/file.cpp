@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace primus {
 namespace {
@@ -30,10 +34,32 @@ void sync_path(const fs::path& path) {
   if (result != 0) throw run_failed("{}: cannot sync to disk: {}", path.string(), reason(number));
 }
 
-fs::path partial_name(const fs::path& path) {
-  fs::path partial = path;
-  partial += ".partial-" + std::to_string(::getpid());
-  return partial;
+// What stands beside a file or folder while it is replaced: the new one, and the old one that stepped aside.
+constexpr std::string_view kPartial = ".partial-";
+constexpr std::string_view kOld = ".old-";
+
+fs::path beside(const fs::path& path, std::string_view mark) {
+  return fs::path(fmt::format("{}{}{}", path.string(), mark, ::getpid()));
+}
+
+bool is_gone(std::string_view process) {
+  pid_t id = 0;
+  const auto [end, code] = std::from_chars(process.data(), process.data() + process.size(), id);
+  if (code != std::errc() || end != process.data() + process.size() || id <= 0) return false;
+  return id != ::getpid() && ::kill(id, 0) != 0 && errno == ESRCH;
+}
+
+/// Whether `path` is "<name>.partial-<process>" or "<name>.old-<process>" of a name of ours and a process that is gone.
+bool is_abandoned(const fs::path& path, const std::function<bool(std::string_view name)>& is_ours) {
+  const std::string file = path.filename().string();
+  for (const std::string_view mark : {kPartial, kOld}) {
+    const std::size_t at = file.rfind(mark);
+    if (at == std::string::npos || !is_ours(std::string_view(file).substr(0, at))) continue;
+    // what stepped aside and was not followed by the new one is all that there is
+    if (mark == kOld && !fs::exists(path.parent_path() / file.substr(0, at))) continue;
+    return is_gone(std::string_view(file).substr(at + mark.size()));
+  }
+  return false;
 }
 
 /// Moves the folder `fresh` to `goal`. What stands there is swapped out in the same step and then removed, since a
@@ -49,8 +75,7 @@ void put_in_place(const fs::path& fresh, const fs::path& goal) {
     throw fs::filesystem_error("rename", fresh, goal, std::error_code(errno, std::generic_category()));
   }
   // a file system that cannot swap (some network ones): the old folder steps aside, and comes back on failure
-  fs::path old = goal;
-  old += ".old-" + std::to_string(::getpid());
+  const fs::path old = beside(goal, kOld);
   fs::rename(goal, old);
   fs::rename(fresh, goal, code);
   if (code) {
@@ -103,7 +128,7 @@ std::string read_text(const fs::path& path) {
   return std::string(file.text());
 }
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), partial_(partial_name(path_)) {
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), partial_(beside(path_, kPartial)) {
   fd_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) throw run_failed("{}: cannot create: {}", path_.string(), reason(errno));
 }
@@ -142,17 +167,18 @@ void AtomicFile::finish() {
 FileLock::FileLock(const fs::path& path, const std::function<void()>& on_wait) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) throw host_lacks("{}: cannot create the lock file: {}", path.string(), reason(errno));
-  int result = ::flock(fd_, LOCK_EX | LOCK_NB);
-  if (result != 0 && errno == EWOULDBLOCK) {
-    if (on_wait) on_wait();
-    do {
-      result = ::flock(fd_, LOCK_EX);
-    } while (result != 0 && errno == EINTR);
-  }
-  if (result != 0) {
-    const int number = errno;
+  try {
+    int result = ::flock(fd_, LOCK_EX | LOCK_NB);
+    if (result != 0 && errno == EWOULDBLOCK) {
+      if (on_wait) on_wait();
+      do {
+        result = ::flock(fd_, LOCK_EX);
+      } while (result != 0 && errno == EINTR);
+    }
+    if (result != 0) throw host_lacks("{}: cannot lock: {}", path.string(), reason(errno));
+  } catch (...) {
     ::close(fd_);
-    throw host_lacks("{}: cannot lock: {}", path.string(), reason(number));
+    throw;
   }
 }
 
@@ -173,7 +199,7 @@ void make_directories(const fs::path& path) {
 void replace_directory(const fs::path& path, const std::function<void(const fs::path&)>& fill) {
   const fs::path goal = path.has_filename() ? path : path.parent_path();  // without a slash at the end
   const fs::path parent = goal.parent_path().empty() ? fs::path(".") : goal.parent_path();
-  const fs::path partial = partial_name(goal);
+  const fs::path partial = beside(goal, kPartial);
   make_directories(parent);
   std::error_code code;
   fs::remove_all(partial, code);
@@ -190,6 +216,18 @@ void replace_directory(const fs::path& path, const std::function<void(const fs::
   } catch (...) {
     fs::remove_all(partial, code);
     throw;
+  }
+}
+
+void remove_abandoned(const fs::path& directory, const std::function<bool(std::string_view name)>& is_ours) {
+  std::vector<fs::path> abandoned;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(directory, code)) {
+    if (is_abandoned(entry.path(), is_ours)) abandoned.push_back(entry.path());
+  }
+  for (const fs::path& path : abandoned) {
+    fs::remove_all(path, code);
+    if (code) log::warning("{}: cannot remove: {}", path.string(), code.message());
   }
 }
 

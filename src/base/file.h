@@ -61,8 +61,8 @@ class AtomicFile {
 /// process ends in whatever way. The file is made when there is none, and stays.
 class FileLock {
  public:
-  /// Waits; `on_wait` is called once when another process holds the lock. Throws Error (kHostLacks) when the file
-  /// cannot be made or locked.
+  /// Waits; `on_wait` is called once when another process holds the lock, and may throw instead of waiting. Throws
+  /// Error (kHostLacks) when the file cannot be made or locked.
   explicit FileLock(const std::filesystem::path& path, const std::function<void()>& on_wait = {});
   ~FileLock();
   FileLock(const FileLock&) = delete;
@@ -83,5 +83,10 @@ void make_directories(const std::filesystem::path& path);
 /// on.
 void replace_directory(const std::filesystem::path& path,
                        const std::function<void(const std::filesystem::path& folder)>& fill);
+
+/// Removes what AtomicFile and replace_directory of processes that are gone (killed, or the power failed) left in
+/// `directory`, of the names that `is_ours` answers true for. Failures are warnings.
+void remove_abandoned(const std::filesystem::path& directory,
+                      const std::function<bool(std::string_view name)>& is_ours);
 
 }  // namespace primus

@@ -44,6 +44,16 @@ void warn_of_extras(const ModelFiles& files, const std::vector<std::string>& ext
                extras.size() == 1 ? "a tensor" : fmt::format("{} tensors", extras.size()), names);
 }
 
+[[noreturn]] void refuse_missing(const ModelFiles& files, const model::Parameter& parameter) {
+  constexpr std::string_view kPrefix = "model.";
+  std::string why = "the weights do not belong to the config.json beside them, or are incomplete";
+  if (parameter.name.starts_with(kPrefix) && files.find(parameter.name.substr(kPrefix.size())) != nullptr) {
+    why = "the names lack the prefix \"model.\": save the model as AutoModelForCausalLM, not as AutoModel";
+  }
+  throw bad_input("{}: {} {} is missing; {}", files.path().string(), parameter.name, shape_text(file_shape(parameter)),
+                  why);
+}
+
 }  // namespace
 
 void load_weights(const std::filesystem::path& folder, model::ParameterRegistry& registry, Stream& stream) {
@@ -52,11 +62,7 @@ void load_weights(const std::filesystem::path& folder, model::ParameterRegistry&
   for (const model::Parameter& parameter : registry.all()) {
     if (is_adapter(parameter)) continue;
     const StoredTensor* tensor = files.find(parameter.name);
-    if (tensor == nullptr) {
-      throw bad_input(
-          "{}: {} {} is missing; the weights do not belong to the config.json beside them, or are incomplete",
-          files.path().string(), parameter.name, shape_text(file_shape(parameter)));
-    }
+    if (tensor == nullptr) refuse_missing(files, parameter);
     check_shape(*tensor, parameter);
     static_cast<void>(tensor->float_dtype());
   }

@@ -1,9 +1,5 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <string_view>
 
 #include "base/error.h"
@@ -62,23 +58,6 @@ std::vector<Found> find_states(const fs::path& directory) {
   return states;
 }
 
-/// "iter_0000050.partial-1234" and the like, of a process that is gone.
-bool is_abandoned(const fs::path& path) {
-  const std::string name = path.filename().string();
-  for (const std::string_view mark : {".partial-", ".old-"}) {
-    const std::size_t at = name.find(mark);
-    if (at == std::string::npos || (name.substr(0, at) != kLatest && iteration_of(name.substr(0, at)) == kNone))
-      continue;
-    const std::string digits = name.substr(at + mark.size());
-    pid_t process = 0;
-    const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), process);
-    if (code != std::errc() || end != digits.data() + digits.size() || process <= 0) continue;
-    const bool stepped_aside = mark == ".old-" && !fs::exists(path.parent_path() / name.substr(0, at));
-    return !stepped_aside && process != ::getpid() && ::kill(process, 0) != 0 && errno == ESRCH;
-  }
-  return false;
-}
-
 void remove_folder(const fs::path& path) {
   std::error_code code;
   fs::remove_all(path, code);
@@ -116,12 +95,7 @@ std::optional<VerifiedState> find_latest(const fs::path& directory) {
 }
 
 void prune(const fs::path& directory, std::int64_t most_recent_k) {
-  std::vector<fs::path> abandoned;
-  std::error_code code;
-  for (const auto& entry : fs::directory_iterator(directory, code)) {
-    if (is_abandoned(entry.path())) abandoned.push_back(entry.path());
-  }
-  for (const fs::path& path : abandoned) remove_folder(path);
+  remove_abandoned(directory, [](std::string_view name) { return name == kLatest || iteration_of(name) != kNone; });
   if (most_recent_k <= 0) return;
 
   const std::int64_t latest = latest_iteration(directory);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -64,8 +65,17 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
   fmt::print("{}\n", line.dump());
 }
 
+/// A step here is one micro-batch, so a global batch that another number of rows divides is no contradiction.
+Arguments with_global_batch(Arguments arguments) {
+  auto& overrides = arguments.overrides;
+  const auto micro = std::find_if(overrides.rbegin(), overrides.rend(),
+                                  [](const config::Override& entry) { return entry.first == "micro_batch_size"; });
+  if (micro != overrides.rend()) overrides.emplace_back("global_batch_size", std::string(micro->second));
+  return arguments;
+}
+
 int run(const Arguments& arguments) {
-  config::Resolved resolved = load_configuration(arguments);
+  config::Resolved resolved = load_configuration(with_global_batch(arguments));
   config::RunConfig& config = resolved.config;
   config.global_batch_size = config.micro_batch_size;
   config::check_single_process(resolved);

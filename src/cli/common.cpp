@@ -52,8 +52,7 @@ OpenedCheckpoint open_checkpoint(const config::Resolved& resolved, train::Checkp
   if (model.sliding_window > 0 && resolved.config.seq_length > model.sliding_window) {
     throw bad_input(
         "seq_length {} is longer than the model's sliding window of {} tokens ({}/config.json), and attention here is "
-        "over "
-        "the whole document: lower seq_length to {}",
+        "over the whole document: lower seq_length to {}",
         resolved.config.seq_length, model.sliding_window, opened.folder.string(), model.sliding_window);
   }
   return opened;
@@ -97,6 +96,14 @@ void show_progress(data::LoadSettings& settings) {
     bar->update(done, total);
     if (done >= total) bar.reset();
   };
+}
+
+void require_free(const std::filesystem::path& output) {
+  std::error_code code;
+  const bool is_folder = std::filesystem::is_directory(output, code);
+  if (is_folder ? std::filesystem::is_empty(output, code) : !std::filesystem::exists(output, code)) return;
+  throw bad_input("--output {}: this is there already: name a folder that is new or empty, or remove it",
+                  output.string());
 }
 
 std::filesystem::path make_run_directory(const config::RunConfig& config) {

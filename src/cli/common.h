@@ -36,6 +36,9 @@ data::LoadSettings data_settings(const config::RunConfig& config, const model::M
 /// Lets a bar show how far loading with these settings is.
 void show_progress(data::LoadSettings& settings);
 
+/// Throws Error when `output` is there and is no empty folder: writing would replace it with all that is in it.
+void require_free(const std::filesystem::path& output);
+
 /// The folder for what a run leaves, made if need be.
 std::filesystem::path make_run_directory(const config::RunConfig& config);
 

@@ -27,8 +27,7 @@ data::LoadedSet load_validation(const config::RunConfig& config, const OpenedChe
   }
   throw bad_input(
       "eval: there is no validation set: set dataset.validation_path, or dataset.validation_fraction to hold out a "
-      "part of "
-      "dataset.path");
+      "part of dataset.path");
 }
 
 int run(const Arguments& arguments) {

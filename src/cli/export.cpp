@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "train/open_model.h"
 
 namespace primus::cli {
@@ -9,6 +10,7 @@ namespace {
 int run(const Arguments& arguments) {
   const std::string checkpoint = arguments.text("checkpoint");
   const std::string output = arguments.text("output");
+  require_free(output);
   if (arguments.dry_run) {
     fmt::print("would export {} to {}\n", checkpoint, output);
     return 0;

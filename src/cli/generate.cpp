@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -27,6 +28,7 @@ struct Prompt {
   std::string shown;  // the last user message, or the text
   std::vector<std::int32_t> ids;
   std::optional<std::string> expected;
+  std::string place = "generate";  // what messages begin with: "rows.jsonl:3"
 };
 
 /// Turns texts and chats into prompts of the model.
@@ -94,6 +96,7 @@ std::vector<Prompt> read_prompts(const std::string& path, const Prompter& prompt
       const tokenizer::Value row = tokenizer::parse_json(text.text, place);
       if (!format) format = data::find_format(row, {}, place);
       prompts.push_back(prompter.of_row(data::read_example(row, *format, {}, 0, place), place));
+      prompts.back().place = place;
     }
   }
   if (prompts.empty()) throw bad_input("{}: there are no rows", path);
@@ -146,43 +149,139 @@ void write_logits(const std::string& path, train::OpenModel& model, const std::v
   log::info("wrote the logits of the first prompt to {}", path);
 }
 
-int run(const Arguments& arguments) {
-  if (arguments.has("prompt") == arguments.has("input")) {
-    throw bad_input("generate: give either --prompt TEXT or --input FILE");
-  }
-  const std::filesystem::path folder = train::resolve_checkpoint(arguments.text("model"));
-  train::ModelSource source{.base = folder, .adapter = arguments.text("adapter"), .state = {}};
-  const model::ModelConfig config = model::load_model_config(folder);
-  const auto tokenizer = tokenizer::Tokenizer::load(folder);
-  const Prompter prompter(tokenizer, arguments.has("raw"));
-
-  std::vector<Prompt> prompts;
-  if (arguments.has("prompt")) {
-    std::string text = arguments.text("prompt");
-    if (text == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
-    prompts.push_back(prompter.of_text(text, arguments.text("system")));
-  } else {
-    prompts = read_prompts(arguments.text("input"), prompter);
-  }
-
+/// What the options ask for, checked; nothing is loaded yet.
+model::SamplingSettings sampling(const Arguments& arguments) {
   model::SamplingSettings settings{.max_new_tokens = arguments.integer("max-new-tokens", 256, 1),
                                    .temperature = arguments.number("temperature", 0.0),
                                    .top_k = arguments.integer("top-k", 0),
                                    .top_p = arguments.number("top-p", 1.0),
                                    .seed = static_cast<std::uint64_t>(arguments.integer("seed", 0)),
-                                   .stop_tokens = stop_tokens(config, tokenizer)};
-  std::size_t longest = 0;
+                                   .stop_tokens = {}};
+  if (!(settings.temperature >= 0.0) || std::isinf(settings.temperature)) {
+    throw bad_input("--temperature: {} is not a number of at least 0", settings.temperature);
+  }
+  if (!(settings.top_p > 0.0 && settings.top_p <= 1.0)) {
+    throw bad_input("--top-p: {} is not above 0 and at most 1", settings.top_p);
+  }
+  return settings;
+}
+
+config::Precision precision(const std::string& name) {
+  if (name == "bf16") return config::Precision::kBf16Mixed;
+  if (name == "fp32") return config::Precision::kFp32;
+  throw bad_input("--precision: '{}' is neither bf16 nor fp32", name);
+}
+
+std::vector<Prompt> take_prompts(const Arguments& arguments, const tokenizer::Tokenizer& tokenizer) {
+  const Prompter prompter(tokenizer, arguments.has("raw"));
+  if (arguments.has("input")) return read_prompts(arguments.text("input"), prompter);
+  std::string text = arguments.text("prompt");
+  if (text == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  return {prompter.of_text(text, arguments.text("system"))};
+}
+
+/// The longest prompt in tokens. Throws Error for a prompt that is empty or leaves no room for an answer.
+std::int64_t longest_prompt(const std::vector<Prompt>& prompts, std::int64_t positions) {
+  std::int64_t longest = 0;
   for (const Prompt& prompt : prompts) {
-    if (prompt.ids.empty()) throw bad_input("generate: the prompt is empty");
-    longest = std::max(longest, prompt.ids.size());
+    const auto length = static_cast<std::int64_t>(prompt.ids.size());
+    if (length == 0) throw bad_input("{}: the prompt is empty", prompt.place);
+    if (length >= positions) {
+      throw bad_input("{}: the prompt has {} tokens and the model takes {} with the answer: shorten it", prompt.place,
+                      length, positions);
+    }
+    longest = std::max(longest, length);
   }
-  const std::int64_t room = config.max_position_embeddings - static_cast<std::int64_t>(longest);
-  if (room < 1) {
-    throw bad_input("generate: a prompt has {} tokens and the model has {} positions", longest,
-                    config.max_position_embeddings);
+  return longest;
+}
+
+/// Positions over which attention is what the model was trained with: here it is over everything before a token.
+std::int64_t usable_positions(const model::ModelConfig& config) {
+  if (config.sliding_window == 0) return config.max_position_embeddings;
+  return std::min(config.max_position_embeddings, config.sliding_window);
+}
+
+/// Answers that match exactly, of those that have an expected one.
+struct Score {
+  std::size_t rows = 0;
+  std::size_t matches = 0;
+
+  void add(const Prompt& prompt, const std::string& answer) {
+    if (!prompt.expected) return;
+    ++rows;
+    if (answer == *prompt.expected) ++matches;
   }
-  settings.max_new_tokens = std::min(settings.max_new_tokens, room);
-  const std::int64_t capacity = static_cast<std::int64_t>(longest) + settings.max_new_tokens;
+
+  void print(bool json) const {
+    if (rows == 0) return;
+    const double share = static_cast<double>(matches) / static_cast<double>(rows);
+    if (!json) {
+      fmt::print("{} of {} answers match exactly ({:.1f} %)\n", matches, rows, 100.0 * share);
+      return;
+    }
+    Json line;
+    line["rows"] = rows;
+    line["matches"] = matches;
+    line["exact_match"] = share;
+    fmt::print("{}\n", line.dump());
+  }
+};
+
+/// One answer, shown as it comes.
+void stream_answer(train::OpenModel& model, const tokenizer::Tokenizer& tokenizer, const Prompt& prompt,
+                   const model::SamplingSettings& settings) {
+  tokenizer::StreamDecoder decoder(tokenizer);
+  const std::vector<std::vector<std::int32_t>> ids{prompt.ids};
+  model.generator().generate(model.stream(), ids, settings, [&](std::size_t, std::int32_t token) {
+    fmt::print("{}", decoder.push(token));
+    std::fflush(stdout);
+  });
+  fmt::print("{}\n", decoder.finish());
+}
+
+/// All answers, `batch` at a time.
+void print_answers(train::OpenModel& model, const tokenizer::Tokenizer& tokenizer, const std::vector<Prompt>& prompts,
+                   std::size_t batch, const model::SamplingSettings& settings, const Arguments& arguments) {
+  const bool json = arguments.has("json");
+  Score score;
+  for (std::size_t first = 0; first < prompts.size(); first += batch) {
+    const std::size_t last = std::min(first + batch, prompts.size());
+    std::vector<std::vector<std::int32_t>> ids;
+    for (std::size_t i = first; i < last; ++i) ids.push_back(prompts[i].ids);
+    const auto answers = model.generator().generate(model.stream(), ids, settings, {});
+    for (std::size_t i = first; i < last; ++i) {
+      const std::string answer = tokenizer.decode(answers[i - first], /*skip_special=*/true);
+      score.add(prompts[i], answer);
+      if (arguments.has("prompt") && !json) {
+        fmt::print("{}\n", answer);
+      } else {
+        print_answer(prompts[i], answer, json);
+      }
+    }
+  }
+  score.print(json);
+}
+
+int run(const Arguments& arguments) {
+  if (arguments.has("prompt") == arguments.has("input")) {
+    throw bad_input("generate: give either --prompt TEXT or --input FILE");
+  }
+  if (arguments.has("system") && (arguments.has("input") || arguments.has("raw"))) {
+    throw bad_input("generate: --system goes with --prompt and a chat template, not with --input or --raw");
+  }
+  model::SamplingSettings settings = sampling(arguments);
+  const config::Precision computing = precision(arguments.text("precision", "bf16"));
+  const config::DeviceChoice where = device_choice(arguments.text("device", "auto"));
+
+  const std::filesystem::path folder = train::resolve_checkpoint(arguments.text("model"));
+  const model::ModelConfig config = model::load_model_config(folder);
+  const auto tokenizer = tokenizer::Tokenizer::load(folder);
+  settings.stop_tokens = stop_tokens(config, tokenizer);
+  const std::vector<Prompt> prompts = take_prompts(arguments, tokenizer);
+  const std::int64_t positions = usable_positions(config);
+  const std::int64_t longest = longest_prompt(prompts, positions);
+  settings.max_new_tokens = std::min(settings.max_new_tokens, positions - longest);
+  const std::int64_t capacity = longest + settings.max_new_tokens;
   const auto batch =
       std::min<std::int64_t>(arguments.integer("batch-size", 32, 1), static_cast<std::int64_t>(prompts.size()));
   if (arguments.dry_run) {
@@ -191,64 +290,19 @@ int run(const Arguments& arguments) {
     return 0;
   }
 
-  const std::string precision = arguments.text("precision", "bf16");
-  if (precision != "bf16" && precision != "fp32")
-    throw bad_input("--precision: '{}' is neither bf16 nor fp32", precision);
-  const Device device = train::choose_device(device_choice(arguments.text("device", "auto")));
-  train::OpenModel model(source,
+  const Device device = train::choose_device(where);
+  train::OpenModel model({.base = folder, .adapter = arguments.text("adapter"), .state = {}},
                          {.device = device,
-                          .compute_dtype = train::choose_compute_dtype(
-                              precision == "fp32" ? config::Precision::kFp32 : config::Precision::kBf16Mixed, device),
-                          .max_tokens = std::max<std::int64_t>(static_cast<std::int64_t>(longest), std::int64_t{2048}),
+                          .compute_dtype = train::choose_compute_dtype(computing, device),
+                          .max_tokens = std::max<std::int64_t>(longest, 2048),
                           .max_positions = std::max<std::int64_t>(capacity, 64),
                           .sequences = batch,
                           .capacity = capacity});
   if (arguments.has("logits")) write_logits(arguments.text("logits"), model, prompts);
-
-  const bool json = arguments.has("json");
-  const bool streams = prompts.size() == 1 && !json && ::isatty(STDOUT_FILENO) != 0;
-  std::size_t with_answer = 0;
-  std::size_t matches = 0;
-  for (std::size_t first = 0; first < prompts.size(); first += static_cast<std::size_t>(batch)) {
-    const std::size_t last = std::min(first + static_cast<std::size_t>(batch), prompts.size());
-    std::vector<std::vector<std::int32_t>> ids;
-    for (std::size_t i = first; i < last; ++i) ids.push_back(prompts[i].ids);
-    tokenizer::StreamDecoder decoder(tokenizer);
-    model::Generator::OnToken on_token;
-    if (streams) {
-      on_token = [&](std::size_t, std::int32_t token) {
-        fmt::print("{}", decoder.push(token));
-        std::fflush(stdout);
-      };
-    }
-    const auto answers = model.generator().generate(model.stream(), ids, settings, on_token);
-    if (streams) {
-      fmt::print("{}\n", decoder.finish());
-      return 0;
-    }
-    for (std::size_t i = first; i < last; ++i) {
-      const std::string answer = tokenizer.decode(answers[i - first], /*skip_special=*/true);
-      if (prompts[i].expected) {
-        ++with_answer;
-        if (answer == *prompts[i].expected) ++matches;
-      }
-      if (arguments.has("prompt") && !json) {
-        fmt::print("{}\n", answer);
-      } else {
-        print_answer(prompts[i], answer, json);
-      }
-    }
-  }
-  if (with_answer == 0) return 0;
-  const double share = static_cast<double>(matches) / static_cast<double>(with_answer);
-  if (json) {
-    Json line;
-    line["rows"] = with_answer;
-    line["matches"] = matches;
-    line["exact_match"] = share;
-    fmt::print("{}\n", line.dump());
+  if (arguments.has("prompt") && !arguments.has("json") && ::isatty(STDOUT_FILENO) != 0) {
+    stream_answer(model, tokenizer, prompts.front(), settings);
   } else {
-    fmt::print("{} of {} answers match exactly ({:.1f} %)\n", matches, with_answer, 100.0 * share);
+    print_answers(model, tokenizer, prompts, static_cast<std::size_t>(batch), settings, arguments);
   }
   return 0;
 }

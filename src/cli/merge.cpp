@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "checkpoint/peft.h"
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "train/setup.h"
 
 namespace primus::cli {
@@ -10,6 +11,7 @@ namespace {
 int run(const Arguments& arguments) {
   const std::filesystem::path model = train::resolve_checkpoint(arguments.text("model"));
   const std::filesystem::path output = arguments.text("output");
+  require_free(output);
   if (arguments.dry_run) {
     fmt::print("would merge {} into {} and write {}\n", arguments.text("adapter"), model.string(), output.string());
     return 0;

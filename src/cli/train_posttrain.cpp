@@ -1,4 +1,4 @@
-#include <chrono>
+#include <csignal>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -39,6 +39,14 @@ void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job
   fmt::print("would write to: {}\n", job.config.run_directory());
 }
 
+/// Two runs in one folder would mix their metrics and replace each other's checkpoints.
+FileLock lock_run(const std::filesystem::path& directory) {
+  return FileLock(directory / ".lock", [&] {
+    throw bad_input("{}: another run is at work in this folder: wait for it, or name another exp_name",
+                    directory.string());
+  });
+}
+
 data::LoadedData load_data(const train::TrainingJob& job, const tokenizer::Tokenizer* tokenizer) {
   data::LoadSettings settings = data_settings(job.config, job.model);
   show_progress(settings);
@@ -59,6 +67,7 @@ void report_data(const data::LoadedData& loaded, const data::BatchPlan& plan, in
 }
 
 int run(const Arguments& arguments) {
+  std::signal(SIGPIPE, SIG_IGN);  // the run goes on when the pipe behind its log is closed
   const config::Resolved resolved = load_configuration(arguments);
   config::check_single_process(resolved);
   config::check_layout(resolved, 1);
@@ -79,9 +88,12 @@ int run(const Arguments& arguments) {
 
   const train::InterruptGuard interrupt;
   const std::filesystem::path directory = make_run_directory(job.config);
+  const FileLock lock = lock_run(directory);
+  remove_abandoned(directory, [](std::string_view name) {
+    return name == "config.yaml" || name == "metrics.jsonl" || name == "hf" || name == "adapter";
+  });
   log::add_file((directory / "logs/train.log").string());
   log::info("run: {}", directory.string());
-  write_text(directory / "config.yaml", config::to_yaml(job.config));
 
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(job.checkpoint);
   const data::LoadedData loaded = load_data(job, tokenizer ? &*tokenizer : nullptr);
@@ -94,6 +106,7 @@ int run(const Arguments& arguments) {
   log::info("memory: {}", trainer.memory_plan().summary());
 
   const std::int64_t resumed = trainer.resume();
+  write_text(directory / "config.yaml", config::to_yaml(job.config));
   if (resumed >= job.config.train_iters) {
     log::info("this run has done its {} iterations already: raise train_iters to go on, or name another exp_name",
               job.config.train_iters);

@@ -33,6 +33,7 @@ const std::map<std::string, std::vector<std::string>>& group_names() {
 
 std::vector<std::string> expand_target_modules(const YamlNode& node, std::string_view key) {
   const std::vector<std::string> names = read_text_list(node, key);
+  if (names.empty()) throw bad_input("{}: {} names no module; give null for all of them", node.mark.text(), key);
   std::vector<bool> chosen(kProjections.size(), false);
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto group = group_names().find(names[i]);

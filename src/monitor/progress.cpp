@@ -17,6 +17,9 @@ constexpr auto kRedrawInterval = std::chrono::milliseconds(100);
 /// The log calls plain functions, so the bar that has to step aside stands here while one exists.
 Progress* shown_bar = nullptr;
 
+/// NaN has a sign that means nothing.
+double without_sign(double value) { return std::isnan(value) ? std::fabs(value) : value; }
+
 }  // namespace
 
 std::string duration_text(double seconds) {
@@ -31,8 +34,8 @@ std::string step_line(const StepMetrics& step, std::int64_t train_iters) {
   std::string line = fmt::format(
       "iteration {}/{} | loss {:.4f} | grad norm {:.2f} | lr {:.1e} | {:.1f} ms | {:.0f} tokens/s | {:.3g} TFLOP/s | "
       "{:.2f} GiB",
-      step.iteration, train_iters, step.loss, step.grad_norm, step.learning_rate, step.elapsed_ms,
-      step.tokens_per_second_per_gpu, step.model_tflops_per_gpu, step.memory_gib);
+      step.iteration, train_iters, without_sign(step.loss), without_sign(step.grad_norm), step.learning_rate,
+      step.elapsed_ms, step.tokens_per_second_per_gpu, step.model_tflops_per_gpu, step.memory_gib);
   if (step.skipped != 0) line += " | skipped";
   return line;
 }
@@ -54,7 +57,7 @@ std::string bar_line(const StepMetrics& last, const ProgressOptions& options, do
   const std::array parts = {
       fmt::format("{}/{}", last.iteration, options.train_iters),
       fmt::format(" [{}] {:3.0f}%", gauge(fraction), std::floor(fraction * 100)),
-      fmt::format(" | loss {:.4f}", last.loss),
+      fmt::format(" | loss {:.4f}", without_sign(last.loss)),
       fmt::format(" | {:.0f} tokens/s", last.tokens_per_second_per_gpu),
       fmt::format(" | {} elapsed, {} left", duration_text(elapsed_seconds), left),
   };

@@ -5,6 +5,8 @@
 
 #include <csignal>
 
+#include "base/log.h"
+
 namespace primus::train {
 namespace {
 
@@ -38,6 +40,7 @@ void InterruptGuard::wait() {
   for (int number = 0; sigwait(&set, &number) == 0 && !stopped_;) {
     if (received_ != 0) _exit(128 + number);
     received_ = number;
+    log::info("interrupted: saving after this step; a second time ends at once");
   }
 }
 

@@ -36,13 +36,13 @@ void load_trained(const checkpoint::VerifiedState& state, const fs::path& base, 
 }  // namespace
 
 ModelSource model_source(const fs::path& base, const fs::path& path) {
+  if (!fs::is_directory(path)) throw bad_input("{}: there is no such folder", path.string());
   if (fs::exists(path / "adapter_config.json")) return {.base = base, .adapter = path, .state = {}};
   if (fs::exists(path / "config.json")) return {.base = path, .adapter = {}, .state = {}};
   if (const auto state = open_state(path)) return {.base = base, .adapter = {}, .state = *state};
   throw bad_input(
       "{}: neither a Hugging Face model (config.json), nor a PEFT adapter (adapter_config.json), nor a training "
-      "checkpoint "
-      "(state.json, or a folder of iter_… folders)",
+      "checkpoint (state.json, or a folder of iter_… folders)",
       path.string());
 }
 

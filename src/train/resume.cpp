@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "config/schema.h"
 #include "train/setup.h"
 
 namespace primus::train {
@@ -10,7 +11,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json settings_of(const config::RunConfig& config) {
+/// Rows that are other ones, or cut at another length, almost surely differ in these sums.
+std::string rows_of(const data::TokenSet& training) {
+  return fmt::format("{} rows, {} tokens, {} of them trained", training.rows(), training.total_tokens(),
+                     training.total_trained_tokens());
+}
+
+Json settings_of(const config::RunConfig& config, const data::TokenSet& training) {
   Json json;
   json["peft"] = config.peft == config::Peft::kLora ? "lora" : "none";
   if (config.peft == config::Peft::kLora) {
@@ -26,9 +33,10 @@ Json settings_of(const config::RunConfig& config) {
   json["dataset.weights"] = config.dataset.weights;
   json["dataset.validation_fraction"] = config.dataset.validation_fraction;
   json["dataset.columns"] = config.dataset.columns;
-  json["dataset.loss_mode"] = static_cast<int>(config.dataset.loss_mode);
+  json["dataset.loss_mode"] = config::find_key(config::Place::kSettings, "dataset.loss_mode")->show(config);
   json["dataset.chat_template"] = config.dataset.chat_template;
   json["dataset.shuffle"] = config.dataset.shuffle;
+  json["the training data"] = rows_of(training);
   return json;
 }
 
@@ -40,9 +48,9 @@ Value number_of(const Map& map, const char* name, Value otherwise) {
 
 }  // namespace
 
-std::string run_json(const config::RunConfig& config, const model::ModelConfig& model,
+std::string run_json(const config::RunConfig& config, const data::TokenSet& training, const model::ModelConfig& model,
                      const std::filesystem::path& checkpoint) {
-  Json json = settings_of(config);
+  Json json = settings_of(config, training);
   json["hf_path"] = config.hf_path;
   json["checkpoint"] = std::filesystem::absolute(checkpoint).string();
   json["model_config"] = model.json;
@@ -75,11 +83,12 @@ std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path&
   return checkpoint::find_latest(path);
 }
 
-void check_resume(const std::string& saved_json, const config::RunConfig& config, const std::string& where) {
+void check_resume(const std::string& saved_json, const config::RunConfig& config, const data::TokenSet& training,
+                  const std::string& where) {
   const Json saved = Json::parse(saved_json, nullptr, /*allow_exceptions=*/false);
   if (!saved.is_object()) throw bad_input("{}: the checkpoint's settings cannot be read", where);
   std::string differences;
-  const Json present = settings_of(config);
+  const Json present = settings_of(config, training);
   for (const auto& [key, value] : present.items()) {
     const auto found = saved.find(key);
     if (found != saved.end() && *found == value) continue;
@@ -89,8 +98,7 @@ void check_resume(const std::string& saved_json, const config::RunConfig& config
   if (differences.empty()) return;
   throw bad_input(
       "{}: cannot go on with other settings: {}. Set them back, or start a new run under another exp_name (or remove "
-      "the "
-      "old run's folder)",
+      "the old run's folder)",
       where, differences);
 }
 
@@ -102,15 +110,13 @@ void put_state(const ops::StepState& state, checkpoint::TrainingState& saved) {
   saved.numbers = {{"loss_scale", state.loss_scale}};
 }
 
-ops::StepState take_state(const checkpoint::TrainingState& saved) {
-  ops::StepState state{};
-  state.grad_multiplier = 1.0;
-  state.loss_scale = number_of(saved.numbers, "loss_scale", 1.0);
+void take_state(const checkpoint::TrainingState& saved, const config::RunConfig& config, ops::StepState& state) {
+  const double loss_scale = number_of(saved.numbers, "loss_scale", 1.0);  // 1: of another precision, or all used up
+  if (config.precision_config == config::Precision::kFp16Mixed && loss_scale != 1.0) state.loss_scale = loss_scale;
   state.updates = number_of(saved.counters, "updates", saved.iteration);
   state.skipped = number_of(saved.counters, "skipped", std::int32_t{0});
   state.skipped_in_a_row = number_of(saved.counters, "skipped_in_a_row", std::int32_t{0});
   state.finite_in_a_row = number_of(saved.counters, "finite_in_a_row", std::int32_t{0});
-  return state;
 }
 
 }  // namespace primus::train

@@ -6,6 +6,7 @@
 
 #include "checkpoint/training_state.h"
 #include "config/run_config.h"
+#include "data/token_set.h"
 #include "model/decoder.h"
 #include "ops/step_state.h"
 
@@ -13,7 +14,7 @@ namespace primus::train {
 
 /// What a checkpoint says about its run, as JSON: the settings that a resumed run must share with it (what is trained,
 /// and which rows come in which order), and what exporting it needs.
-std::string run_json(const config::RunConfig& config, const model::ModelConfig& model,
+std::string run_json(const config::RunConfig& config, const data::TokenSet& training, const model::ModelConfig& model,
                      const std::filesystem::path& checkpoint);
 
 /// What `export` reads of it.
@@ -29,12 +30,15 @@ SavedRun read_run_json(const std::string& json, const std::string& where);
 /// The state in `path`: itself, or the newest of the states in it; nullopt when there is none.
 std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path& path);
 
-/// Compares a saved run_json with the present settings. Throws Error naming each setting that differs, both values,
+/// Compares a saved run_json with the present settings and rows. Throws Error naming each that differs, both values,
 /// and the ways out. Settings that may change (learning rate, train_iters, …) are not in it.
-void check_resume(const std::string& saved_json, const config::RunConfig& config, const std::string& where);
+void check_resume(const std::string& saved_json, const config::RunConfig& config, const data::TokenSet& training,
+                  const std::string& where);
 
-/// The step state's lasting part in a checkpoint's terms, and back.
+/// The step state's lasting part in a checkpoint's terms.
 void put_state(const ops::StepState& state, checkpoint::TrainingState& saved);
-ops::StepState take_state(const checkpoint::TrainingState& saved);
+/// And back into `state`, which holds what a new run begins with. A run that goes on in fp16 after another precision
+/// keeps the loss scale that it begins with.
+void take_state(const checkpoint::TrainingState& saved, const config::RunConfig& config, ops::StepState& state);
 
 }  // namespace primus::train

@@ -98,9 +98,11 @@ std::int64_t Trainer::resume() {
     if (!config.load.empty()) throw bad_input("load: {}: there is no complete checkpoint in this folder", config.load);
     return 0;
   }
-  check_resume(saved->state().config_json, config, saved->folder().string());
+  check_resume(saved->state().config_json, config, job_.training, saved->folder().string());
   checkpoint::load_state(*saved, memory_->decoder.parameters(), stream_, base_fingerprint_);
-  const ops::StepState state = take_state(saved->state());
+  ops::StepState state{};
+  stream_.copy_to_host(&state, memory_->state);
+  take_state(saved->state(), config, state);
   stream_.copy_to_device(memory_->state, &state);
   iteration_ = saved->state().iteration;
   saved_at_ = iteration_;
@@ -177,12 +179,12 @@ void Trainer::report(const Pending& pending, const TrainingListener& listener) {
   const bool can_scale_down = job_.config.precision_config == config::Precision::kFp16Mixed && state.loss_scale > 1.0;
   if (state.skipped_in_a_row >= kMaxSkippedInARow && !can_scale_down) {
     throw run_failed(
-        "the last {} steps had no finite loss or gradient (iteration {}): the run has diverged. The last good "
-        "checkpoint is "
-        "{}. Lower finetune_lr, lengthen lr_warmup_iters, or look at the data of these steps",
+        "the last {} steps had no finite loss or gradient (iteration {}): the run has diverged. {}. Lower finetune_lr, "
+        "lengthen lr_warmup_iters, or look at the data of these steps",
         state.skipped_in_a_row, pending.iteration,
-        saved_at_ > 0 ? (checkpoint_directory(job_.config) / checkpoint::state_name(saved_at_)).string()
-                      : std::string("none: nothing was saved yet"));
+        saved_at_ > 0 ? "The last checkpoint is " +
+                            (checkpoint_directory(job_.config) / checkpoint::state_name(saved_at_)).string()
+                      : "Nothing was saved yet");
   }
 }
 
@@ -201,7 +203,7 @@ void Trainer::save() {
       .iteration = iteration_,
       .consumed_rows = iteration_ * job_.config.global_batch_size,
       .seed = job_.config.seed,
-      .config_json = run_json(job_.config, job_.model, job_.checkpoint),
+      .config_json = run_json(job_.config, job_.training, job_.model, job_.checkpoint),
       .base_path = trains_adapters(job_.config) ? fs::absolute(job_.checkpoint).string() : "",
       .base_fingerprint = base_fingerprint_,
   };

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <cmath>
 #include <csignal>
 #include <nlohmann/json.hpp>
 
+#include "expect_refused.h"
 #include "training_run.h"
 
 /// Whole runs of the real binary.
@@ -144,6 +146,65 @@ TEST(ResumeRefused, WhenTheBaseIsAnother) {
   EXPECT_EQ(outcome.status, 2) << outcome.err;
 }
 
+TEST(ResumeRefused, WhenTheRowsAreOthers) {
+  TrainingRun run;
+  const std::string rows = run.scratch() / "rows.jsonl";
+  const std::string all = read(reference("qwen3") / "data.jsonl");
+  write(rows, all);
+  run.set("dataset.path", rows);
+  ASSERT_EQ(run.train({"--train_iters", "2"}).status, 0);
+  const std::string before = read(run.directory() / "config.yaml");
+  write(rows, all.substr(all.find('\n') + 1));
+  expect_refused(run.train(), 2, {"the training data was \"32 rows, ", "and is \"31 rows, ", "exp_name"});
+  EXPECT_EQ(read(run.directory() / "config.yaml"), before) << "what the run's checkpoints were made with";
+}
+
+TEST(Resume, GoesOnInFp16WithItsFirstLossScale) {
+  TrainingRun run;
+  ASSERT_EQ(run.train({"--train_iters", "2"}).status, 0);
+  ASSERT_EQ(run.train({"--train_iters", "3", "--precision_config", "fp16_mixed"}).status, 0);
+  const json state = json::parse(read(run.directory() / "checkpoints/iter_0000003/state.json"));
+  EXPECT_EQ(state.at("numbers").at("loss_scale"), 65536.0);
+}
+
+TEST(Run, RemovesWhatAKilledExportLeft) {
+  const TrainingRun run;
+  const std::filesystem::path left = run.directory() / "adapter.partial-999999999";
+  std::filesystem::create_directories(left);
+  const std::filesystem::path other = run.directory() / "notes.partial-999999999";
+  std::filesystem::create_directories(other);
+  ASSERT_EQ(run.train().status, 0);
+  EXPECT_FALSE(std::filesystem::exists(left));
+  EXPECT_TRUE(std::filesystem::exists(other));
+}
+
+TEST(Run, OneAtATimeInAFolder) {
+  TrainingRun run;
+  run.set("train_iters", "400");
+  RunOptions options;
+  options.while_running = [&](int pid) {
+    for (int i = 0; i < 2000 && run.steps().size() < 3; ++i) ::usleep(5000);
+    expect_refused(run.train(), 2, {"another run is at work", "exp_name"});
+    ::kill(pid, SIGINT);
+  };
+  const Outcome outcome = run.train({}, options);
+  EXPECT_EQ(outcome.status, 130) << outcome.err;
+  EXPECT_NE(outcome.err.find("a second time ends at once"), std::string::npos) << outcome.err;
+}
+
+TEST(Run, GoesOnWhenThePipeBehindItsLogIsClosed) {
+  const TrainingRun run;
+  RunOptions options;
+  options.before_exec = [] {
+    std::array<int, 2> ends{};
+    if (::pipe(ends.data()) != 0) ::_exit(1);
+    ::close(ends[0]);
+    ::dup2(ends[1], STDERR_FILENO);
+  };
+  EXPECT_EQ(run.train({}, options).status, 0);
+  EXPECT_EQ(run.steps().size(), 6U);
+}
+
 struct Signal {
   int number;
   int status;
@@ -260,6 +321,12 @@ TEST(ConfigShow, GuideConfigurationsResolve) {
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_NE(outcome.out.find("seq_length: 8192"), std::string::npos) << outcome.out;
   }
+}
+
+TEST(Benchmark, TakesAMicroBatchThatTheGlobalBatchIsNoMultipleOf) {
+  const Outcome outcome = run_primus({"--dry-run", "direct", "benchmark", "train", "--model", "smollm2_135m",
+                                      "--micro_batch_size", "3", "--device", "cpu"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
 }
 
 TEST(Benchmark, MeasuresWithoutFiles) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -48,6 +49,11 @@ TEST(WrongConfiguration, LongerThanTheModelsPositions) {
   TrainingRun run;
   run.set("seq_length", "4096");
   expect_refused(run.train(), 2, {"seq_length", "4096", "512"});
+}
+
+TEST(WrongConfiguration, NoTargetModules) {
+  const TrainingRun run;
+  expect_refused(run.train({"--peft_target_modules", "[]"}), 2, {"peft_target_modules", "null"});
 }
 
 TEST(WrongConfiguration, SeveralRanksAreRefusedInOneSentence) {
@@ -97,6 +103,21 @@ TEST_F(WrongCheckpoint, MissingTensor) {
   expect_refused(run_.train(), 2, {"model.safetensors", "model.layers.3."});
 }
 
+TEST_F(WrongCheckpoint, NamesWithoutTheirPrefix) {
+  std::string weights = read(folder_ / "model.safetensors");
+  std::uint64_t length = 0;
+  std::memcpy(&length, weights.data(), sizeof length);
+  const auto header = nlohmann::json::parse(weights.substr(sizeof length, length));
+  nlohmann::json renamed;
+  for (const auto& [name, tensor] : header.items()) renamed[name.substr(name.starts_with("model.") ? 6 : 0)] = tensor;
+  std::string text = renamed.dump();
+  ASSERT_LE(text.size(), length);
+  text.resize(length, ' ');
+  weights.replace(sizeof length, length, text);
+  write(folder_ / "model.safetensors", weights);
+  expect_refused(run_.train(), 2, {"model.embed_tokens.weight", "prefix", "AutoModelForCausalLM"});
+}
+
 TEST_F(WrongCheckpoint, WrongShape) {
   change_config([](auto& json) { json["intermediate_size"] = 256; });
   expect_refused(run_.train(), 2, {"model.safetensors", "mlp.", "(224, 96)", "(256, 96)"});
@@ -131,6 +152,18 @@ TEST_F(WrongCheckpoint, TextRowsWithoutATokenizer) {
   write(data, "{\"text\": \"hello\"}\n");
   run_.set("dataset.path", data);
   expect_refused(run_.train(), 2, {"tokenizer"});
+}
+
+/// A run of hours must not fail at its end over a word.
+TEST_F(WrongCheckpoint, ElementTypeThatIsNotWrittenBecomesFloat32) {
+  change_config([](auto& json) {
+    json.erase("dtype");
+    json["torch_dtype"] = "auto";
+  });
+  run_.set("peft", "none");
+  ASSERT_EQ(run_.train().status, 0);
+  const auto exported = nlohmann::json::parse(read(run_.directory() / "hf/config.json"));
+  EXPECT_EQ(exported.at("torch_dtype"), "float32");
 }
 
 class WrongData : public testing::Test {
@@ -170,6 +203,22 @@ TEST_F(WrongData, NoDataSetAtAll) {
   TrainingRun run;
   run.set("dataset.path", "null");
   expect_refused(run.train(), 2, {"dataset.path"});
+}
+
+TEST(WrongOutput, AFolderThatHoldsSomethingIsLeftAlone) {
+  TrainingRun run;
+  ASSERT_EQ(run.train({"--train_iters", "1"}).status, 0);
+  const std::string precious = run.scratch() / "precious";
+  std::filesystem::create_directories(precious);
+  write(precious + "/thesis.txt", "x");
+  const std::string model = (reference("qwen3") / "hf").string();
+  expect_refused(
+      run_primus({"export", "--checkpoint", (run.directory() / "checkpoints").string(), "--output", precious}), 2,
+      {"--output", "precious"});
+  expect_refused(run_primus({"merge", "--model", model, "--adapter", (run.directory() / "adapter").string(), "--output",
+                             precious}),
+                 2, {"--output", "precious"});
+  EXPECT_TRUE(std::filesystem::exists(precious + "/thesis.txt"));
 }
 
 TEST(WrongWorkspace, NoPermission) {
