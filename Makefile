@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-tests build-cuda quickstart test test-fast gpu-test lint format asan install clean
+.PHONY: help deps build build-tests build-cuda quickstart test test-fast gpu-test bench lint format asan install clean
 
 help: ## list these targets
 	@printf 'make TARGET [JOBS=%s] [PREFIX=%s]\n\n' '$(JOBS)' '$(PREFIX)'
@@ -35,9 +35,14 @@ test: build-tests ## set up, build and run every test
 test-fast: build-tests ## the tests that take a minute together
 	ctest --preset fast --parallel $(JOBS)
 
-gpu-test: deps ## build for CUDA and run the tests on this host's GPU, then under compute-sanitizer
+gpu-test: deps ## build for CUDA, run the tests on this host's GPU, also under compute-sanitizer, and whole runs
 	@scripts/install_cuda.sh
 	@scripts/gpu_test.sh
+	@scripts/gpu_runs.sh
+
+bench: deps ## measure training on this host's GPU (ROWS=list names what can be measured, ROWS=a,b selects)
+	@scripts/install_cuda.sh
+	@scripts/bench_gpu.sh $(if $(ROWS),--rows $(ROWS))
 
 lint: ## check the format of all files, and clang-tidy over the changed ones (ALL=1: over all)
 	@scripts/install_deps.sh --dev

@@ -10,33 +10,12 @@
 # FOLDER/logs).
 set -euo pipefail
 
-say() { printf '=== %s\n' "$*"; }
-die() {
-  printf 'gpu_test: %s\n' "$*" >&2
-  exit 1
-}
-
-# Libraries that a CUDA host has itself, or that belong to the system.
-is_carried() {
-  case "$1" in
-    libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libgcc_s* | libstdc++* | libgomp* | ld-linux* | linux-vdso*) false ;;
-    libcu* | libnv*) false ;;
-    *) true ;;
-  esac
-}
+. "$(dirname "$(readlink -f "$0")")/gpu_common.sh"
 
 pack() {
-  local build=$1 folder=$2 root file name path
+  local build=$1 folder=$2 root
   root=$(dirname "$(dirname "$(readlink -f "$0")")")
-  mkdir -p "$folder/lib"
-  for file in "$build"/tests/ops/test_ops "$build"/tests/train/test_train "$build"/bin/primus; do
-    [ ! -x "$file" ] || strip -o "$folder/$(basename "$file")" "$file"
-  done
-  strip -o "$folder/lib/libprimus_cuda.so" "$build/lib/libprimus_cuda.so"
-  find "$folder" -maxdepth 2 -type f -perm -u+x ! -name '*.sh' -exec ldd {} + | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | sort -u | while read -r name path; do
-    if is_carried "$name"; then cp -L "$path" "$folder/lib/$name"; fi
-  done
-  cp "$0" "$folder/gpu_test.sh"
+  pack_programs "$build" "$folder" tests/ops/test_ops tests/train/test_train
   mkdir -p "$folder/data"
   cp -r "$root/tests/data/reference" "$folder/data/"
 }
@@ -67,8 +46,8 @@ run() {
   folder=$(readlink -f "$1")
   logs=${GPU_TEST_LOGS:-$folder/logs}
   mkdir -p "$logs"
-  export PATH=$PATH:/usr/local/cuda/bin OMP_WAIT_POLICY=PASSIVE PRIMUS_TEST_DATA=$folder/data
-  export LD_LIBRARY_PATH=$folder/lib:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  use_packed "$folder"
+  export PRIMUS_TEST_DATA=$folder/data
   command -v compute-sanitizer >/dev/null || die "compute-sanitizer is not in PATH"
   part ops "$folder/test_ops" --gtest_filter='*/cuda*' --gtest_brief=1
   part train "$folder/test_train" --gtest_filter='*cuda*' --gtest_brief=1
@@ -85,9 +64,7 @@ case "${1:-}" in
   run) run "${2:?a folder}" ;;
   '')
     cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
-    command -v nvidia-smi >/dev/null || die "this host has no NVIDIA driver"
-    cmake --preset cuda
-    cmake --build --preset cuda --target primus_cuda test_ops test_train
+    build_cuda test_ops test_train
     "$0" pack build/cuda/gpu_test
     exec "$0" run build/cuda/gpu_test
     ;;

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string_view>
 #include <unordered_map>
 
@@ -67,6 +68,8 @@ void load_weights(const std::filesystem::path& folder, model::ParameterRegistry&
     static_cast<void>(tensor->float_dtype());
   }
   std::vector<std::string> extras;
+  std::size_t bytes = 0;
+  const auto begin = std::chrono::steady_clock::now();
   Transfer transfer(stream);
   for (const StoredTensor* tensor : files.tensors()) {
     model::Parameter* parameter = registry.find(tensor->name);
@@ -76,8 +79,12 @@ void load_weights(const std::filesystem::path& folder, model::ParameterRegistry&
     }
     set_values(transfer, *parameter, tensor->data, tensor->float_dtype(), tensor->file);
     release_pages(tensor->data);
+    bytes += tensor->data.size();
   }
   stream.synchronize();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  log::debug("loaded {:.2f} GB of weights in {:.2f} s, {:.2f} GB/s", static_cast<double>(bytes) * 1e-9, seconds,
+             static_cast<double>(bytes) * 1e-9 / seconds);
   warn_of_extras(files, extras);
 }
 

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "config/validate.h"
@@ -18,13 +19,31 @@ model::ModelConfig shape_of(const config::RunConfig& config) {
   return model::load_model_config(train::resolve_checkpoint(config.hf_path, train::CheckpointParts::kWithoutWeights));
 }
 
+double trained_share(const train::BenchmarkResult& result) { return result.trained_tokens / result.tokens; }
+
+/// The rows of dataset.path; none when it is not set.
+data::TokenSet rows_of(const config::RunConfig& config, const model::ModelConfig& model, const std::string& folder) {
+  if (config.dataset.path.empty()) return {};
+  const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(folder.empty() ? config.hf_path : folder);
+  data::LoadSettings settings = data_settings(config, model);
+  show_progress(settings);
+  const data::LoadedSet set = data::load_split(data::Split::kTrain, settings, tokenizer ? &*tokenizer : nullptr);
+  log::info("training data: {}", set.summary.text());
+  return set.tokens;
+}
+
 void print_text(const config::RunConfig& config, const train::BenchmarkResult& result, Device device) {
   const auto share = [&](double seconds) { return 100.0 * seconds / result.watched_seconds; };
   const double idle = result.watched_seconds - result.gemm_seconds - result.attention_seconds -
                       result.elementwise_seconds - result.optimizer_seconds;
   fmt::print("device              {}\n", backend(device.type).describe(device.index));
-  fmt::print("work                {} tokens a step ({} x {}), {}\n", result.tokens, config.micro_batch_size,
+  fmt::print("work                {:.0f} tokens a step ({} x {}), {}\n", result.tokens, config.micro_batch_size,
              config.seq_length, config.peft == config::Peft::kLora ? "LoRA" : "SFT");
+  if (!config.dataset.path.empty()) {
+    fmt::print("rows                {}{:.1f} % full, {:.1f} % of the tokens trained: {:.1f} trained tokens/s\n",
+               config.packed_sequence ? "packed, " : "", 100.0 * result.packing, 100.0 * trained_share(result),
+               result.tokens_per_second * trained_share(result));
+  }
   fmt::print("step                {:.1f} ms median, {:.1f} ms fastest\n", result.step_seconds * 1e3,
              result.fastest_seconds * 1e3);
   fmt::print("throughput          {:.1f} tokens/s, {:.4f} TFLOP/s\n", result.tokens_per_second, result.model_tflops);
@@ -47,7 +66,11 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
   line["peft"] = config.peft == config::Peft::kLora ? "lora" : "none";
   line["seq_length"] = config.seq_length;
   line["micro_batch_size"] = config.micro_batch_size;
+  line["tokens"] = result.tokens;
+  line["trained_tokens"] = result.trained_tokens;
+  line["packing"] = result.packing;
   line["tokens_per_second"] = result.tokens_per_second;
+  line["trained_tokens_per_second"] = result.tokens_per_second * trained_share(result);
   line["step_ms"] = result.step_seconds * 1e3;
   line["fastest_ms"] = result.fastest_seconds * 1e3;
   line["model_tflops"] = result.model_tflops;
@@ -94,6 +117,7 @@ int run(const Arguments& arguments) {
       train::benchmark_train(config, model, device,
                              {.warmup = static_cast<int>(arguments.integer("warmup", 2)),
                               .steps = static_cast<int>(arguments.integer("steps", 5, 1)),
+                              .rows = rows_of(config, model, arguments.text("tokenizer")),
                               .trace = arguments.text("profile")});
   if (arguments.has("json")) {
     print_json(config, result, device);
@@ -111,8 +135,12 @@ Command benchmark_train_command() {
       .summary = "Measure training steps of a model with random weights",
       .details =
           "Needs no files: --model names a preset of configs/models/megatron_bridge (qwen3_0.6b, smollm2_135m, …).\n"
-          "A step is one micro-batch of micro_batch_size x seq_length random tokens, forward, backward and update.",
+          "A step is one micro-batch of micro_batch_size x seq_length random tokens, forward, backward and update.\n"
+          "With --dataset.path the rows of that file are trained instead, packed with --packed_sequence; rows of text "
+          "need\n"
+          "--tokenizer, rows of input_ids and labels do not.",
       .options = {config_option(false),
+                  {"tokenizer", "DIR", "a folder with tokenizer.json, for rows of text (hf_path)"},
                   {"steps", "N", "steps that are timed (5)"},
                   {"warmup", "N", "steps before them (2)"},
                   {"profile", "FILE", "write a trace of one step that chrome://tracing and Perfetto open"},

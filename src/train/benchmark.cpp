@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <vector>
 
 #include "base/random.h"
-#include "data/assemble.h"
+#include "data/batch_plan.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "tensor/backend.h"
@@ -22,26 +21,36 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-/// Documents of random tokens, all trained.
-data::MicroBatch random_batch(const config::RunConfig& config, const model::ModelConfig& model) {
-  data::MicroBatch batch;
+/// Rows of random tokens, all trained: one micro-batch.
+data::TokenSet random_rows(const config::RunConfig& config, const model::ModelConfig& model) {
+  data::TokenSetBuilder builder;
   const Philox random{.seed = config.seed, .stream = 0xBE7C};
-  batch.cu_seqlens = {0};
-  for (int row = 0; row < config.micro_batch_size; ++row) {
-    for (int t = 0; t < config.seq_length; ++t) {
-      const auto index = static_cast<std::uint64_t>(batch.ids.size());
-      batch.ids.push_back(static_cast<std::int32_t>(random.below(index, static_cast<std::uint64_t>(model.vocab_size))));
-      batch.positions.push_back(t);
-      if (t + 1 == config.seq_length) continue;
-      batch.trained_rows.push_back(static_cast<std::int32_t>(index));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(config.seq_length));
+  for (std::uint64_t row = 0; row < static_cast<std::uint64_t>(config.micro_batch_size); ++row) {
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+      ids[t] =
+          static_cast<std::int32_t>(random.below(row * ids.size() + t, static_cast<std::uint64_t>(model.vocab_size)));
     }
-    batch.cu_seqlens.push_back(static_cast<std::int32_t>(batch.ids.size()));
+    builder.add(ids, ids, {});
   }
-  for (const std::int32_t row : batch.trained_rows)
-    batch.targets.push_back(batch.ids[static_cast<std::size_t>(row) + 1]);
-  batch.max_seqlen = config.seq_length;
-  data::append_filler(batch);
-  return batch;
+  return builder.finish();
+}
+
+data::BatchPlan make_plan(const config::RunConfig& config, const data::TokenSet& rows) {
+  return {rows,
+          {.global_batch_size = config.micro_batch_size,
+           .micro_batch_size = config.micro_batch_size,
+           .seq_length = config.seq_length,
+           .packed = config.packed_sequence,
+           .shuffle = config.dataset.shuffle,
+           .seed = config.seed,
+           .source_weights = config.dataset.weights}};
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
 /// The rate of a product that a device likes best, of random numbers, the fastest of several.
@@ -136,9 +145,13 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
   if (options.lora) model::initialize_adapters(stream, memory.decoder.parameters(), config.seed);
   initialize_state(stream, config, memory.state);
 
-  const data::MicroBatch host = random_batch(config, model);
-  const auto scale = static_cast<float>(1.0 / static_cast<double>(host.trained_rows.size()));
+  const data::BatchPlan plan = make_plan(config, settings.rows.empty() ? random_rows(config, model) : settings.rows);
+  data::MicroBatch host;
+  std::vector<Work> works;
   const auto step = [&](int number) {
+    plan.assemble(number, 0, host);
+    works.push_back(work_of(host));
+    const auto scale = static_cast<float>(1.0 / static_cast<double>(host.trained_rows.size()));
     ops::begin_step(stream, memory.state);
     const model::Pass pass{
         .stream = stream, .training = true, .seed = config.seed, .micro_batch = static_cast<std::uint64_t>(number)};
@@ -164,7 +177,7 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
   settle(steps - 1);
   ops::StepState state{};
   stream.copy_to_host(&state, memory.state);
-  result.loss = state.loss_sum / static_cast<double>(host.trained_rows.size());
+  result.loss = state.loss_sum / static_cast<double>(works.back().trained_tokens);
   const std::size_t free_after = backend(device.type).memory_free(device.index);
   result.taken_bytes = free_before > free_after ? free_before - free_after : 0;
   {
@@ -183,20 +196,24 @@ BenchmarkResult benchmark_train(const config::RunConfig& config, const model::Mo
     if (!settings.trace.empty()) write_chrome_trace(settings.trace, spans);
   }
 
-  std::sort(times.begin(), times.end());
-  result.tokens = host.real_tokens;
-  result.step_seconds = times[times.size() / 2];
-  result.fastest_seconds = times.front();
-  result.tokens_per_second = static_cast<double>(result.tokens) / result.step_seconds;
-  const Work work{
-      .tokens = host.real_tokens,
-      .trained_tokens = static_cast<std::int64_t>(host.trained_rows.size()),
-      .squared_lengths = static_cast<double>(config.micro_batch_size) * config.seq_length * config.seq_length};
-  result.model_tflops = model_flops(model, work, options.train_base) / result.step_seconds * 1e-12;
+  const Rates rates = rates_of(device, options.compute_dtype, ceiling);
+  std::vector<double> tokens_per_second, tflops, of_floor;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const Work& work = works[static_cast<std::size_t>(settings.warmup) + i];
+    result.tokens += static_cast<double>(work.tokens) / settings.steps;
+    result.trained_tokens += static_cast<double>(work.trained_tokens) / settings.steps;
+    tokens_per_second.push_back(static_cast<double>(work.tokens) / times[i]);
+    tflops.push_back(model_flops(model, work, options.train_base) / times[i] * 1e-12);
+    of_floor.push_back(floor_seconds(model, work, options, rates) / times[i]);
+  }
+  result.packing = plan.efficiency();
+  result.step_seconds = median(times);
+  result.fastest_seconds = *std::min_element(times.begin(), times.end());
+  result.tokens_per_second = median(tokens_per_second);
+  result.model_tflops = median(tflops);
   result.ceiling_tflops = ceiling * 1e-12;
   result.fraction_of_ceiling = result.model_tflops / result.ceiling_tflops;
-  result.fraction_of_floor =
-      floor_seconds(model, work, options, rates_of(device, options.compute_dtype, ceiling)) / result.step_seconds;
+  result.fraction_of_floor = median(of_floor);
   return result;
 }
 

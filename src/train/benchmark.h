@@ -5,6 +5,7 @@
 #include <string>
 
 #include "config/run_config.h"
+#include "data/token_set.h"
 #include "model/config.h"
 #include "train/memory_plan.h"
 
@@ -13,16 +14,20 @@ namespace primus::train {
 struct BenchmarkSettings {
   int warmup = 2;
   int steps = 5;
+  data::TokenSet rows;          // what the steps train; empty: random tokens
   std::filesystem::path trace;  // Chrome trace of one more step; empty: none
 };
 
+/// Times and rates are medians over the timed steps.
 struct BenchmarkResult {
-  std::int64_t tokens = 0;    // of a step
-  double step_seconds = 0.0;  // median
+  double tokens = 0.0;          // of a step, filler left out; the mean where steps differ
+  double trained_tokens = 0.0;  // likewise
+  double packing = 0.0;         // tokens by the tokens that the rows or packs of all data could hold
+  double step_seconds = 0.0;
   double fastest_seconds = 0.0;
-  double tokens_per_second = 0.0;  // of the median
-  double model_tflops = 0.0;       // 1e12 operations a second that the mathematics needs
-  double ceiling_tflops = 0.0;     // of a large matrix product in the same type on this device, measured now
+  double tokens_per_second = 0.0;
+  double model_tflops = 0.0;    // 1e12 operations a second that the mathematics needs
+  double ceiling_tflops = 0.0;  // of a large matrix product in the same type on this device, measured now
   double fraction_of_ceiling = 0.0;
   /// The time that the step would take if matrix products and attention ran at the best rates of this device and all
   /// else took none, by the time it took.
@@ -35,8 +40,9 @@ struct BenchmarkResult {
   double watched_seconds = 0.0;
 };
 
-/// Optimizer steps over one micro-batch of micro_batch_size full documents of seq_length random tokens, all of them
-/// trained, with random weights: forward, backward, clipping, AdamW.
+/// Optimizer steps of one micro-batch each, with random weights: forward, backward, clipping, AdamW. A micro-batch is
+/// micro_batch_size of settings.rows, or packs of them with packed_sequence, as training lays them out; without rows it
+/// is micro_batch_size documents of seq_length random tokens, all of them trained.
 BenchmarkResult benchmark_train(const config::RunConfig& config, const model::ModelConfig& model, Device device,
                                 const BenchmarkSettings& settings);
 

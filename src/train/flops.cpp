@@ -1,6 +1,18 @@
 #include "train/flops.h"
 
+#include <algorithm>
+
 namespace primus::train {
+
+Work work_of(const data::MicroBatch& batch) {
+  Work work{.tokens = batch.real_tokens, .trained_tokens = static_cast<std::int64_t>(batch.trained_rows.size())};
+  for (std::size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
+    const auto end = std::min<std::int64_t>(batch.cu_seqlens[i + 1], batch.real_tokens);  // without filler
+    const auto length = static_cast<double>(end - batch.cu_seqlens[i]);
+    work.squared_lengths += length * length;
+  }
+  return work;
+}
 
 double matrix_flops(const model::ModelConfig& config, const Work& work, bool trains_base) {
   const double head = static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);

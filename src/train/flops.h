@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "data/batch.h"
 #include "model/config.h"
 
 namespace primus::train {
@@ -19,6 +20,8 @@ struct Work {
     return *this;
   }
 };
+
+Work work_of(const data::MicroBatch& batch);
 
 /// Floating-point operations of the matrix products: 2·P a token forward, 2·P for input gradients, 2·P for weight
 /// gradients where the base weights train. Adapters are left out (under 1 %).

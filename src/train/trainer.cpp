@@ -110,16 +110,6 @@ std::int64_t Trainer::resume() {
   return iteration_;
 }
 
-Work Trainer::work_of(const data::MicroBatch& batch) const {
-  Work work{.tokens = batch.real_tokens, .trained_tokens = static_cast<std::int64_t>(batch.trained_rows.size())};
-  for (std::size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
-    const auto end = std::min<std::int64_t>(batch.cu_seqlens[i + 1], batch.real_tokens);  // without filler
-    const auto length = static_cast<double>(end - batch.cu_seqlens[i]);
-    work.squared_lengths += length * length;
-  }
-  return work;
-}
-
 Trainer::Pending Trainer::enqueue_step() {
   const config::RunConfig& config = job_.config;
   StepEvents& events = events_.at(static_cast<std::size_t>(iteration_ % 2));

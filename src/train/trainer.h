@@ -74,7 +74,6 @@ class Trainer {
   void report(const Pending& pending, const TrainingListener& listener);
   void evaluate_now(const TrainingListener& listener);
   void save();
-  Work work_of(const data::MicroBatch& batch) const;
 
   TrainingJob job_;
   data::BatchPlan plan_;

@@ -341,5 +341,44 @@ TEST(Benchmark, MeasuresWithoutFiles) {
   EXPECT_TRUE(std::isfinite(line.at("loss").get<double>()));
 }
 
+TEST(Benchmark, TrainsRowsOfAFile) {
+  const Scratch scratch;
+  std::string rows;
+  for (int row = 0; row < 8; ++row)
+    rows += R"({"input_ids": [1, 2, 3, 4, 5, 6, 7, 8], "labels": [-100, -100, -100, -100, 5, 6, 7, 8]})"
+            "\n";
+  const std::string file = scratch / "rows.jsonl";
+  write(file, rows);
+  const Outcome outcome = run_primus({"direct",
+                                      "benchmark",
+                                      "train",
+                                      "--model",
+                                      "smollm2_135m",
+                                      "--dataset.path",
+                                      file,
+                                      "--packed_sequence",
+                                      "true",
+                                      "--seq_length",
+                                      "64",
+                                      "--micro_batch_size",
+                                      "1",
+                                      "--model_config.num_hidden_layers",
+                                      "1",
+                                      "--steps",
+                                      "1",
+                                      "--warmup",
+                                      "0",
+                                      "--json",
+                                      "--device",
+                                      "cpu"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const json line = last_json(outcome);
+  EXPECT_EQ(line.at("tokens"), 64.0);
+  EXPECT_EQ(line.at("trained_tokens"), 32.0);
+  EXPECT_EQ(line.at("packing"), 1.0);
+  EXPECT_DOUBLE_EQ(line.at("trained_tokens_per_second").get<double>(),
+                   line.at("tokens_per_second").get<double>() / 2.0);
+}
+
 }  // namespace
 }  // namespace primus::cli_test

@@ -1,12 +1,17 @@
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 
+#include "base/error.h"
+#include "ops/table.h"
 #include "reference.h"
 #include "tensor/backend.h"
 
-/// What a step may not do on a GPU: ask the device for memory, or let the host wait for it.
+/// What a step may not do on a GPU: ask the device for memory, or let the host wait for it. And what a user reads when
+/// the device fails.
 namespace primus::train {
 namespace {
 
@@ -79,6 +84,59 @@ TEST_P(GpuStep, NeitherAllocatesNorWaits) {
       EXPECT_EQ(free[i], free[1]) << "step " << i + 1;
     }
   }
+}
+
+ops::Table faulty;
+int steps_begun = 0;
+constexpr int kFaultyStep = 3;
+
+/// The back end, whose embedding writes to an address that is not there in one step.
+Backend failing(const Backend& backend) {
+  counted = &backend;
+  faulty = *backend.ops;
+  faulty.begin_step = [](Stream& stream, const Tensor& state) {
+    ++steps_begun;
+    counted->ops->begin_step(stream, state);
+  };
+  faulty.embedding_forward = [](Stream& stream, const ops::EmbeddingForward& args) {
+    ops::EmbeddingForward wrong = args;
+    if (steps_begun == kFaultyStep) {
+      wrong.out = Tensor(reinterpret_cast<void*>(std::uintptr_t{0x1000}), args.out.dtype(), args.out.device(),
+                         args.out.rows(), args.out.columns(), args.out.row_stride());
+    }
+    counted->ops->embedding_forward(stream, wrong);
+  };
+  Backend wrapped = backend;
+  wrapped.ops = &faulty;
+  return wrapped;
+}
+
+/// Trains over the failing back end, prints what it throws and leaves with its exit status. `waits` is the value of
+/// PRIMUS_GPU_SYNC.
+[[noreturn]] void train_and_fail(Device device, const char* waits) {
+  ::setenv("PRIMUS_GPU_SYNC", waits, 1);
+  const Backend wrapped = failing(backend(device.type));
+  register_backend(wrapped);
+  config::RunConfig config = reference::run_config(
+      "qwen3", reference::read_json(reference::folder("qwen3") / "lora.json"), /*lora=*/true, device);
+  config.workspace = testing::TempDir() + "primus_gpu_fault";
+  try {
+    Trainer trainer(reference::job("qwen3", config, device));
+    trainer.run({}, {});
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::_Exit(static_cast<int>(error.code()));
+  }
+  std::_Exit(0);
+}
+
+/// The device is lost with the process, so each fault has one of its own.
+TEST_P(GpuStep, AnErrorOfTheDeviceNamesOperationAndStep) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto failed = testing::ExitedWithCode(static_cast<int>(ExitCode::kRunFailed));
+  EXPECT_EXIT(train_and_fail(GetParam(), "1"), failed, "iteration 3: .*embedding_forward failed: .*illegal memory");
+  // where nothing waits, what comes next finds it
+  EXPECT_EXIT(train_and_fail(GetParam(), "0"), failed, "in or before iteration [34]: .*PRIMUS_GPU_SYNC=1");
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GpuStep);
