@@ -11,7 +11,7 @@
 #   posttrain      packed LoRA and SFT with evaluation, interrupted and resumed; the export evaluated on both devices
 #   failures       no room, no driver, no kernels for the GPU
 #   trace          benchmark train --profile
-#   loading        a checkpoint of 8 GB from disk (written for it; needs python3 with numpy)
+#   loading        a checkpoint of 4.4 GB from disk (written for it; needs python3 with numpy)
 #
 # Runs lie in $GPU_RUNS (default: FOLDER/runs).
 set -euo pipefail
@@ -208,7 +208,7 @@ rate_of() { awk -v bytes="$1" -v begun="$2" -v ended="$3" 'BEGIN { printf "%.2f 
 
 loading() {
   local model=$runs/random bytes begun
-  python3 random_checkpoint.py "$model"
+  python3 random_checkpoint.py "$model" --layers 18
   printf '{"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4]}\n' >"$runs/rows.jsonl"
   bytes=$(cat "$model"/*.safetensors | wc -c)
   for name in cold warm; do
@@ -217,7 +217,7 @@ loading() {
     cat "$model"/*.safetensors >/dev/null
     say "$name: cat reads $bytes bytes in $(rate_of "$bytes" "$begun" "$EPOCHREALTIME")"
   done
-  for name in cold warm warm; do
+  for name in cold warm; do
     [ $name = warm ] || forget || true
     begun=$EPOCHREALTIME
     primus --debug eval --config examples/quickstart/lora.yaml --hf_path "$model" --device cuda --dataset.validation_path "$runs/rows.jsonl" --eval_iters 1 \

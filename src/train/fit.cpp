@@ -130,8 +130,8 @@ void require_fit(const config::RunConfig& config, const model::ModelConfig& mode
   const Arena::Entry& largest = plan.largest.front();
   const std::optional<Fit> fit = nearest_fit(config, model, device, free);
   throw bad_input("this run needs {} of memory and the {} has {} free ({}; the largest single item is {} with {}). {}",
-                  format_bytes(plan.total), name_of(device.type), format_bytes(free), plan.summary(), largest.name,
-                  format_bytes(largest.bytes),
+                  format_bytes(plan.total), device.type == DeviceType::kCpu ? "host" : "GPU", format_bytes(free),
+                  plan.summary(), largest.name, format_bytes(largest.bytes),
                   fit ? fmt::format("It fits with {} ({})", fit->settings, format_bytes(fit->bytes))
                       : std::string("No setting makes it fit: take a smaller model or a larger device"));
 }
