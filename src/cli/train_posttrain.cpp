@@ -75,6 +75,7 @@ int run(const Arguments& arguments) {
   // the plan of a dry run takes the shapes alone
   OpenedCheckpoint opened = open_checkpoint(
       resolved, arguments.dry_run ? train::CheckpointParts::kWithoutWeights : train::CheckpointParts::kAll);
+  const train::InterruptGuard interrupt;  // before the device's libraries start threads, which could take the signals
   train::TrainingJob job{.config = resolved.config,
                          .model = std::move(opened.model),
                          .checkpoint = std::move(opened.folder),
@@ -86,7 +87,6 @@ int run(const Arguments& arguments) {
     return 0;
   }
 
-  const train::InterruptGuard interrupt;
   const std::filesystem::path directory = make_run_directory(job.config);
   const FileLock lock = lock_run(directory);
   remove_abandoned(directory, [](std::string_view name) {

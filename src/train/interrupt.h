@@ -10,7 +10,8 @@ namespace primus::train {
 /// While it lives, the first SIGINT or SIGTERM asks the run to stop after the step; the second ends the process at
 /// once. A thread of its own waits for them, and no other takes them: handlers that ran in the middle of oneDNN's
 /// generated code were seen to leave the heap corrupted (one run in about twenty-five). So it must be made before the
-/// first thread that computes. It also lets a log that nobody reads any more (2>&1 | head) cost lines and not the run.
+/// first thread that computes, and before a device's libraries start theirs: a signal that one of those takes is lost,
+/// or ends the process. It also lets a log that nobody reads any more (2>&1 | head) cost lines and not the run.
 class InterruptGuard {
  public:
   InterruptGuard();
