@@ -1,23 +1,16 @@
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/benchmark_model.h"
 #include "cli/commands.h"
 #include "cli/common.h"
-#include "config/validate.h"
 #include "tensor/backend.h"
 #include "train/benchmark.h"
 #include "train/setup.h"
 
 namespace primus::cli {
 namespace {
-
-/// The shape of `model`, a preset's, or of the checkpoint that hf_path names.
-model::ModelConfig shape_of(const config::RunConfig& config) {
-  if (!config.model_config_json.empty()) return model::parse_model_config(config.model_config_json, config.model);
-  return model::load_model_config(train::resolve_checkpoint(config.hf_path, train::CheckpointParts::kWithoutWeights));
-}
 
 double trained_share(const train::BenchmarkResult& result) { return result.trained_tokens / result.tokens; }
 
@@ -88,26 +81,8 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
   fmt::print("{}\n", line.dump());
 }
 
-/// A step here is one micro-batch, so a global batch that another number of rows divides is no contradiction.
-Arguments with_global_batch(Arguments arguments) {
-  auto& overrides = arguments.overrides;
-  const auto micro = std::find_if(overrides.rbegin(), overrides.rend(),
-                                  [](const config::Override& entry) { return entry.first == "micro_batch_size"; });
-  if (micro != overrides.rend()) overrides.emplace_back("global_batch_size", std::string(micro->second));
-  return arguments;
-}
-
 int run(const Arguments& arguments) {
-  config::Resolved resolved = load_configuration(with_global_batch(arguments));
-  config::RunConfig& config = resolved.config;
-  config.global_batch_size = config.micro_batch_size;
-  config::check_single_process(resolved);
-  if (config.model.empty() && config.hf_path.empty()) {
-    throw bad_input(
-        "benchmark train: name a model: --model qwen3_0.6b (a preset of configs/models), or --hf_path FOLDER");
-  }
-  const model::ModelConfig model = shape_of(config);
-  const Device device = train::choose_device(config.device);
+  const auto [config, model, device] = benchmark_model(arguments);
   if (arguments.dry_run) {
     fmt::print("memory: {}\n",
                train::plan_memory(model, train::training_options(config, model, device), device).summary());

@@ -15,5 +15,7 @@ Command generate_command();
 Command merge_command();
 Command export_command();
 Command benchmark_train_command();
+Command benchmark_gemm_command();
+Command benchmark_attention_command();
 
 }  // namespace primus::cli

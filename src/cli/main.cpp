@@ -15,9 +15,10 @@ namespace primus::cli {
 namespace {
 
 std::vector<Command> all_commands() {
-  return {train_posttrain_command(), config_show_command(),    config_reference_command(), data_preview_command(),
-          tokenize_command(),        eval_command(),           generate_command(),         merge_command(),
-          export_command(),          benchmark_train_command()};
+  return {train_posttrain_command(), config_show_command(),    config_reference_command(),
+          data_preview_command(),    tokenize_command(),       eval_command(),
+          generate_command(),        merge_command(),          export_command(),
+          benchmark_train_command(), benchmark_gemm_command(), benchmark_attention_command()};
 }
 
 constexpr const char* kUsage =

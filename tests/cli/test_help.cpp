@@ -10,8 +10,9 @@ namespace {
 TEST(Help, EveryCommandExplainsItself) {
   const Outcome general = run_primus({"--help"});
   EXPECT_EQ(general.status, 0);
-  for (const char* command : {"train posttrain", "config show", "config reference", "data preview", "tokenize", "eval",
-                              "generate", "merge", "export", "benchmark train"}) {
+  for (const char* command :
+       {"train posttrain", "config show", "config reference", "data preview", "tokenize", "eval", "generate", "merge",
+        "export", "benchmark train", "benchmark gemm", "benchmark attention"}) {
     EXPECT_NE(general.out.find(command), std::string::npos) << command;
     std::vector<std::string> words{"direct"};
     std::string rest = command;

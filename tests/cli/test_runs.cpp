@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <csignal>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "expect_refused.h"
@@ -327,6 +328,43 @@ TEST(Benchmark, TakesAMicroBatchThatTheGlobalBatchIsNoMultipleOf) {
   const Outcome outcome = run_primus({"--dry-run", "direct", "benchmark", "train", "--model", "smollm2_135m",
                                       "--micro_batch_size", "3", "--device", "cpu"});
   EXPECT_EQ(outcome.status, 0) << outcome.err;
+}
+
+TEST(Benchmark, MeasuresProductsAlone) {
+  for (const char* peft : {"none", "lora"}) {
+    const Outcome outcome = run_primus({"direct", "benchmark", "gemm", "--model", "smollm2_135m", "--seq_length", "64",
+                                        "--micro_batch_size", "1", "--peft", peft, "--model_config.vocab_size", "512",
+                                        "--milliseconds", "1", "--json", "--device", "cpu"});
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    std::map<std::string, int> passes;
+    for (const json& operation : last_json(outcome).at("operations")) {
+      EXPECT_GT(operation.at("us").get<double>(), 0.0);
+      EXPECT_GT(operation.at("tflops").get<double>(), 0.0);
+      ++passes[operation.at("pass")];
+    }
+    EXPECT_EQ(passes["forward"], 5);  // qkv, o, gate_up, down, lm_head
+    EXPECT_EQ(passes["input gradient"], 5);
+    const bool is_lora = std::string(peft) == "lora";
+    EXPECT_EQ(passes["weight gradient"], is_lora ? 0 : 5);
+    EXPECT_EQ(passes["dx += du·A"], is_lora ? 4 : 0);
+  }
+}
+
+TEST(Benchmark, MeasuresAttentionAlone) {
+  const Outcome outcome = run_primus({"direct", "benchmark", "attention", "--model", "smollm2_135m", "--seq_length",
+                                      "50", "--micro_batch_size", "2", "--milliseconds", "1", "--device", "cpu"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  for (const char* word : {"forward", "backward", "2 x 50, 9/3 heads of 64", "TFLOP/s"}) {
+    EXPECT_NE(outcome.out.find(word), std::string::npos) << outcome.out;
+  }
+}
+
+TEST(Benchmark, NeedsAModel) {
+  for (const char* what : {"train", "gemm", "attention"}) {
+    const Outcome outcome = run_primus({"direct", "benchmark", what});
+    EXPECT_EQ(outcome.status, 2) << what;
+    EXPECT_NE(outcome.err.find("name a model"), std::string::npos) << outcome.err;
+  }
 }
 
 TEST(Benchmark, MeasuresWithoutFiles) {
