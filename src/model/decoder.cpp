@@ -202,7 +202,6 @@ void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend&
   PRIMUS_CHECK(batch.max_seqlen <= options_.max_positions, batch.max_seqlen, options_.max_positions);
   const Tensor delta = delta_.slice(0, batch.tokens());
   Tensor previous_mid;
-  resident_ = nullptr;
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
@@ -216,7 +215,6 @@ void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend&
     layer.mlp_half(pass, activations);
     layer.mlp_output(pass, activations, delta);
     previous_mid = activations.mid;
-    resident_ = options_.recompute.span_of(i);
   }
 }
 
@@ -241,30 +239,55 @@ void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& atte
 
 void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {
   const BackwardBuffers buffers = backward_.first(batch.tokens());
+  // the last layer's activations are still in the shared buffers: forward has just left them there
+  const RecomputeSpan* resident = options_.recompute.span_of(config_.num_hidden_layers - 1);
   for (std::int64_t i = config_.num_hidden_layers - 1; i >= 0; --i) {
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     const RecomputeSpan* span = options_.recompute.span_of(i);
     if (span == nullptr) {
       layer.restore(pass, batch, rope_, attend, options_.recompute.keeps_of(i), activations);
-    } else if (i + 1 == span->end && span != resident_) {
+    } else if (i + 1 == span->end && span != resident) {
       recompute(pass, batch, attend, *span);
     }
     layer.backward(pass, batch, rope_, activations, buffers);
   }
 }
 
-void Decoder::forward_backward(const Pass& pass, const Batch& batch, float scale, const Tensor& state) {
-  if (!pass.accumulate) weights_.clear_added_gradients(pass.stream);
+/// The micro-batch as one of few forms: a bound for its longest document that others have too. Documents of one length
+/// keep it, since attention knows them by it.
+Batch Decoder::in_few_forms(const Batch& batch) const {
+  constexpr std::int64_t kStep = 256;
+  Batch rounded = batch;
+  const std::int64_t documents = batch.cu_seqlens.columns() - 1;
+  if (documents * batch.max_seqlen == batch.tokens()) return rounded;
+  rounded.max_seqlen = std::min((batch.max_seqlen + kStep - 1) / kStep * kStep, options_.max_positions);
+  return rounded;
+}
+
+void Decoder::run_section(Section section, const Pass& pass, const Batch& batch, const std::function<void()>& body) {
+  // dropout draws other numbers in every micro-batch, which the host gives to its kernels
+  if (options_.lora && options_.lora->dropout > 0.0) return body();
+  const std::int64_t documents = batch.cu_seqlens.columns() - 1;
+  replay_.run(pass.stream, {section, batch.tokens(), documents, batch.max_seqlen, pass.accumulate}, body);
+}
+
+void Decoder::forward_backward(const Pass& pass, const Batch& micro_batch, float scale, const Tensor& state) {
+  const Batch batch = in_few_forms(micro_batch);
   const Attend attend = attend_over(config_, batch);
-  forward_layers(pass, batch, attend);
+  run_section(kForward, pass, batch, [&] {
+    if (!pass.accumulate) weights_.clear_added_gradients(pass.stream);
+    forward_layers(pass, batch, attend);
+  });
+  // not recorded: the number of trained rows and the scale are others in every micro-batch
   const Tensor d_x = backward_.d_x.slice(0, batch.tokens());
   const Tensor d_rows = backward_.d_normed.columns(0, config_.hidden_size);
   head_.forward_backward(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), scale, state, d_rows, d_x);
-  backward_layers(pass, batch, attend);
-  if (weights_.d_embedding) {
+  run_section(kBackward, pass, batch, [&] {
+    backward_layers(pass, batch, attend);
+    if (!weights_.d_embedding) return;
     ops::embedding_backward(pass.stream, {.ids = batch.ids, .d_out = d_x, .d_table = weights_.d_embedding});
-  }
+  });
 }
 
 void Decoder::evaluate(const Pass& pass, const Batch& batch, const Tensor& state) {

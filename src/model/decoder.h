@@ -10,6 +10,7 @@
 #include "model/options.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
+#include "tensor/replay.h"
 
 namespace primus::model {
 
@@ -31,13 +32,15 @@ class Decoder {
   const FlatBuffers& flat() const { return weights_.flat; }
 
   /// One micro-batch of training: state.loss_sum += Σ losses; gradients += ∂(Σ losses · scale · loss_scale).
-  void forward_backward(const Pass& pass, const Batch& batch, float scale, const Tensor& state);
+  void forward_backward(const Pass& pass, const Batch& micro_batch, float scale, const Tensor& state);
 
   /// state.loss_sum += Σ losses of the micro-batch's trained tokens.
   void evaluate(const Pass& pass, const Batch& batch, const Tensor& state);
 
   /// Logits (n, vocab) f32 after the tokens `rows` (n) i32; n at most max_logit_rows(). Valid until the next pass.
   Tensor logits(const Pass& pass, const Batch& batch, const Tensor& rows, const Attend& attend);
+  /// Forms of the layers' passes that are recorded now (tensor/replay.h).
+  std::size_t recordings() const { return replay_.recordings(); }
   std::int64_t max_logit_rows() const { return head_.chunk_rows(); }
 
  private:
@@ -50,7 +53,11 @@ class Decoder {
   /// (T, columns) of the compute type.
   Tensor activations_matrix(Arena& arena, const std::string& name, std::int64_t columns) const;
 
-  /// Layers [begin, end) from activations[begin].x (begin == 0 or recomputed) or from the layer before.
+  Batch in_few_forms(const Batch& batch) const;
+  /// body() over the micro-batch, recorded where that pays.
+  enum Section : std::int64_t { kForward, kBackward };
+  void run_section(Section section, const Pass& pass, const Batch& batch, const std::function<void()>& body);
+
   void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void backward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span);
@@ -69,8 +76,7 @@ class Decoder {
   Tensor delta_;       // (T, hidden): what the last half-layer adds to the residual stream
   Rope rope_;
   LossHead head_;
-  /// The span whose activations are still in the shared buffers, so that it needs no recomputing.
-  const RecomputeSpan* resident_ = nullptr;
+  Replay replay_;
 };
 
 }  // namespace primus::model

@@ -13,12 +13,12 @@ namespace primus::model {
 /// A micro-batch on the device; all tensors are views of buffers for the largest one. T tokens, n of them with a
 /// trained next token.
 struct Batch {
-  Tensor ids;           // (T) i32
-  Tensor positions;     // (T) i32
-  Tensor cu_seqlens;    // (documents + 1) i32
-  Tensor trained_rows;  // (n) i32
-  Tensor targets;       // (n) i32
-  std::int64_t max_seqlen = 0;
+  Tensor ids;                   // (T) i32
+  Tensor positions;             // (T) i32
+  Tensor cu_seqlens;            // (documents + 1) i32; the last documents may be empty
+  Tensor trained_rows;          // (n) i32
+  Tensor targets;               // (n) i32
+  std::int64_t max_seqlen = 0;  // no document is longer
 
   std::int64_t tokens() const { return ids.columns(); }
   std::int64_t trained() const { return trained_rows ? trained_rows.columns() : 0; }

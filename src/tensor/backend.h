@@ -13,6 +13,18 @@ struct Table;
 
 constexpr std::size_t kStageBytes = std::size_t{8} << 20;
 
+/// Recordings of work on a stream, by a device that puts a recording on it faster than its single operations.
+struct Recorder {
+  /// What is put on the stream until end() is kept instead of run. False: not here (the user does without).
+  bool (*begin)(int index, void* stream);
+  /// nullptr when some of the work cannot be recorded.
+  void* (*end)(int index, void* stream);
+  void (*play)(int index, void* stream, void* recording);
+  /// What the device took for the first play; 0 while that has not ended.
+  double (*seconds_of_first_play)(int index, void* recording);
+  void (*destroy)(int index, void* recording);
+};
+
 /// What a kind of device offers: memory, streams, events and its table of operations (ops/table.h). The CPU's is linked
 /// in; those of GPUs are shared objects, loaded when a GPU is asked for.
 /// All functions throw primus::Error (kHostLacks: no memory, no driver) or BugError.
@@ -46,6 +58,11 @@ struct Backend {
   /// takes its own when it first needs it.
   std::size_t (*workspace_bytes)(int index);
   void (*lend_workspace)(int index, void* stream, void* data, std::size_t bytes);
+
+  /// Whether results on this stream may hang on nothing but their inputs. nullptr: they never do.
+  void (*set_deterministic)(int index, void* stream, bool deterministic) = nullptr;
+
+  const Recorder* recorder = nullptr;  // nullptr: none
 
   void* (*create_event)(int index);
   void (*destroy_event)(int index, void* event);

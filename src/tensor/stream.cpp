@@ -31,6 +31,10 @@ void Stream::lend_workspace(const Tensor& workspace) {
   backend_->lend_workspace(device_.index, handle_, workspace.data(), workspace.bytes());
 }
 
+void Stream::set_deterministic(bool deterministic) {
+  if (backend_->set_deterministic != nullptr) backend_->set_deterministic(device_.index, handle_, deterministic);
+}
+
 std::byte* Stream::stage(std::size_t bytes) {
   return static_cast<std::byte*>(backend_->stage(device_.index, handle_, bytes));
 }

@@ -44,6 +44,10 @@ class Stream {
   /// Operations on this stream use `workspace` (u8, workspace_bytes()) as scratch, for as long as the stream lives.
   void lend_workspace(const Tensor& workspace);
 
+  /// Operations on this stream give the same bits in every process, though it cost speed: what they do hangs on their
+  /// inputs alone, not on what was measured. Before the first operation.
+  void set_deterministic(bool deterministic);
+
   /// Host memory (at most kStageBytes) that copies to the device at full speed: fill it and give it to the next
   /// copy_to_device. nullptr where any host memory is as good.
   std::byte* stage(std::size_t bytes);

@@ -26,6 +26,7 @@ DeviceMemory::DeviceMemory(const model::ModelConfig& config, const model::Decode
 
 void DeviceMemory::initialize(Stream& stream) {
   if (workspace.bytes() > 0) stream.lend_workspace(workspace);
+  stream.set_deterministic(decoder.options().deterministic);
   decoder.initialize(stream);
 }
 

@@ -8,8 +8,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "ops/linear.h"
+#include "ops/rms_norm.h"
 #include "support.h"
 #include "tensor/backend.h"
+#include "tensor/replay.h"
 #include "tests/devices.h"
 
 /// What a GPU's library does besides operations; nothing runs where there is no GPU.
@@ -118,6 +120,31 @@ TEST_P(GpuBackend, StreamsWaitForEventsOfOthers) {
   other.copy(target, source);
   other.copy_to_host(found.data(), target);
   EXPECT_EQ(found, ones);
+}
+
+TEST_P(GpuBackend, RecordedWorkIsDoneEachTime) {
+  Stream stream(GetParam());
+  const Matrix ones = filled(16, 64, 1.0);
+  const DeviceData x(stream, DType::kF32, ones), sum(stream, DType::kF32, filled(16, 64, 0.0));
+  Replay replay;
+  constexpr int kTimes = 7;
+  for (int i = 0; i < kTimes; ++i) {
+    replay.run(stream, {1}, [&] { ops::add(stream, {.x = sum, .delta = x, .sum = sum}); });
+    stream.synchronize();
+  }
+  EXPECT_EQ(replay.recordings(), 1U);
+  EXPECT_EQ(sum.download().values, filled(16, 64, kTimes).values);
+}
+
+TEST_P(GpuBackend, WhatNeedsTheHostIsNotRecorded) {
+  Stream stream(GetParam());
+  const DeviceData x(stream, DType::kF32, filled(4, 4, 1.0));
+  Replay replay;
+  std::vector<float> host(16);
+  for (int i = 0; i < 4; ++i) replay.run(stream, {1}, [&] { stream.copy_to_host(host.data(), x); });
+  EXPECT_EQ(replay.recordings(), 0U);
+  EXPECT_EQ(host, std::vector<float>(16, 1.0F));
+  stream.synchronize();
 }
 
 /// Products large enough that algorithms are timed: what is added to must be added to once.

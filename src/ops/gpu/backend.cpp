@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "ops/gpu/blas_lt.h"
 #include "ops/gpu/device.h"
+#include "ops/gpu/recorder.h"
 #include "ops/gpu/stream_state.h"
 #include "ops/gpu/table.h"
 
@@ -144,6 +145,12 @@ void lend_workspace(int index, void* stream, void* data, std::size_t bytes) {
   state.workspace = {data, bytes};
 }
 
+void set_deterministic(int index, void* stream, bool deterministic) {
+  StreamState& state = enter(index, stream);
+  PRIMUS_CHECK(state.blas == nullptr, "products were chosen before the stream was told to be deterministic");
+  state.deterministic = deterministic;
+}
+
 void* create_event(int index) {
   GPU_CHECK(gpuSetDevice(index));
   gpuEvent_t event = nullptr;
@@ -190,6 +197,8 @@ constexpr Backend kBackend = {
     .stage = stage,
     .workspace_bytes = workspace_bytes,
     .lend_workspace = lend_workspace,
+    .set_deterministic = set_deterministic,
+    .recorder = &kRecorder,
     .create_event = create_event,
     .destroy_event = destroy_event,
     .record_event = record_event,

@@ -164,8 +164,8 @@ BlasLt::BlasLt(const Stream& stream)
 
 BlasLt::~BlasLt() { cache_.save(); }
 
-std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(const Plan& plan, const GemmShape& shape,
-                                                     std::size_t workspace) const {
+std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(const Plan& plan, const GemmShape& shape, std::size_t workspace,
+                                                     int most) const {
   Preference preference;
   preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace);
   preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
@@ -181,7 +181,7 @@ std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(const Plan& plan, const Gem
   int count = 0;
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(handle_.value, plan.description.value, plan.a.value, plan.b.value, plan.d.value,
-                                     plan.d.value, preference.value, kCandidates, results.data(), &count);
+                                     plan.d.value, preference.value, most, results.data(), &count);
   std::vector<cublasLtMatmulAlgo_t> found;
   if (status != CUBLAS_STATUS_SUCCESS) return found;
   for (int i = 0; i < count; ++i) {
@@ -221,6 +221,12 @@ double BlasLt::time(const Stream& stream, const Plan& plan, const cublasLtMatmul
 
 void BlasLt::choose(const Stream& stream, Plan& plan, const GemmShape& shape, const GemmOperands& operands) {
   const std::size_t workspace = workspace_of(stream).bytes;
+  if (state_of(stream).deterministic) {
+    // the library's first guess, which hangs on the shape alone: what was timed would be another in the next process
+    const std::vector<cublasLtMatmulAlgo_t> found = candidates(plan, shape, workspace, 1);
+    if (!found.empty()) plan.algorithm = found.front();
+    return;
+  }
   const std::string key = representative(shape).key();
   if (const auto known = cache_.find(key)) {
     const cublasLtMatmulAlgo_t algorithm = algorithm_of(*known);
@@ -232,7 +238,7 @@ void BlasLt::choose(const Stream& stream, Plan& plan, const GemmShape& shape, co
       return;
     }
   }
-  const std::vector<cublasLtMatmulAlgo_t> found = candidates(plan, shape, workspace);
+  const std::vector<cublasLtMatmulAlgo_t> found = candidates(plan, shape, workspace, kCandidates);
   if (found.empty()) return;
   plan.algorithm = found.front();
   if (shape.flops() < kTimedFlops || found.size() == 1) return;

@@ -13,7 +13,8 @@
 namespace primus::ops::gpu {
 
 /// Matrix products through cuBLASLt on one stream. The algorithm of a product is chosen once: the library's own
-/// candidates are timed (small products take the first), and the choice is kept for later runs (gemm_cache.h).
+/// candidates are timed (small products take the first), and the choice is kept for later runs (gemm_cache.h). A
+/// deterministic stream takes the first always: the choice is then a function of the shape alone.
 /// Algorithms that add partial sums in any order are left out.
 class BlasLt {
  public:
@@ -30,7 +31,9 @@ class BlasLt {
 
   Plan& plan_of(const Stream& stream, const GemmShape& shape, const GemmOperands& operands);
   void choose(const Stream& stream, Plan& plan, const GemmShape& shape, const GemmOperands& operands);
-  std::vector<cublasLtMatmulAlgo_t> candidates(const Plan& plan, const GemmShape& shape, std::size_t workspace) const;
+  /// Up to `most` (kCandidates at most), the library's favourite first.
+  std::vector<cublasLtMatmulAlgo_t> candidates(const Plan& plan, const GemmShape& shape, std::size_t workspace,
+                                               int most) const;
   cublasStatus_t run(const Stream& stream, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
                      const GemmOperands& operands, void* d) const;
   /// Seconds of one run, or infinity when it fails.

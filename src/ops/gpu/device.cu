@@ -44,12 +44,15 @@ int attribute(gpuDeviceAttr_t which, int index) {
   return value;
 }
 
-bool waits_for_every_launch() {
-  const char* value = std::getenv("PRIMUS_GPU_SYNC");
-  return value != nullptr && std::string_view(value) == "1";
-}
-
 }  // namespace
+
+bool waits_for_every_launch() {
+  static const bool waits = [] {
+    const char* value = std::getenv("PRIMUS_GPU_SYNC");
+    return value != nullptr && std::string_view(value) == "1";
+  }();
+  return waits;
+}
 
 void fail(gpuError_t error, const char* what) {
   gpuGetLastError();  // an error that does not last must not be found again by the next check
@@ -61,9 +64,8 @@ void fail(gpuError_t error, const char* what) {
 }
 
 void check_launch(const Stream& stream, const char* what) {
-  static const bool waits = waits_for_every_launch();
   check(gpuGetLastError(), what);
-  if (waits) check(gpuStreamSynchronize(state_of(stream).stream), what);
+  if (waits_for_every_launch()) check(gpuStreamSynchronize(state_of(stream).stream), what);
 }
 
 int device_count() {

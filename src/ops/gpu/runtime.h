@@ -22,6 +22,8 @@ namespace primus::ops::gpu {
 using gpuError_t = PRIMUS_GPU_NAME(Error_t);
 using gpuStream_t = PRIMUS_GPU_NAME(Stream_t);
 using gpuEvent_t = PRIMUS_GPU_NAME(Event_t);
+using gpuGraph_t = PRIMUS_GPU_NAME(Graph_t);
+using gpuGraphExec_t = PRIMUS_GPU_NAME(GraphExec_t);
 using gpuFuncAttributes = PRIMUS_GPU_NAME(FuncAttributes);
 
 #if defined(PRIMUS_HIP)
@@ -77,6 +79,16 @@ using gpuDeviceAttr_t = cudaDeviceAttr;
 #define gpuEventRecord PRIMUS_GPU_NAME(EventRecord)
 #define gpuEventSynchronize PRIMUS_GPU_NAME(EventSynchronize)
 #define gpuEventElapsedTime PRIMUS_GPU_NAME(EventElapsedTime)
+#define gpuEventQuery PRIMUS_GPU_NAME(EventQuery)
+#define gpuErrorNotReady PRIMUS_GPU_NAME(ErrorNotReady)
+#define gpuStreamBeginCapture PRIMUS_GPU_NAME(StreamBeginCapture)
+#define gpuStreamEndCapture PRIMUS_GPU_NAME(StreamEndCapture)
+#define gpuStreamCaptureModeThreadLocal PRIMUS_GPU_NAME(StreamCaptureModeThreadLocal)
+#define gpuGraphInstantiateWithFlags PRIMUS_GPU_NAME(GraphInstantiateWithFlags)
+#define gpuGraphDestroy PRIMUS_GPU_NAME(GraphDestroy)
+#define gpuGraphExecDestroy PRIMUS_GPU_NAME(GraphExecDestroy)
+#define gpuGraphUpload PRIMUS_GPU_NAME(GraphUpload)
+#define gpuGraphLaunch PRIMUS_GPU_NAME(GraphLaunch)
 #define gpuFuncGetAttributes PRIMUS_GPU_NAME(FuncGetAttributes)
 #define gpuFuncSetAttribute PRIMUS_GPU_NAME(FuncSetAttribute)
 #define gpuFuncAttributeMaxDynamicSharedMemorySize PRIMUS_GPU_NAME(FuncAttributeMaxDynamicSharedMemorySize)
@@ -112,6 +124,9 @@ inline void check(gpuError_t error, const char* what) {
   if (error != gpuSuccess) [[unlikely]]
     fail(error, what);
 }
+
+/// PRIMUS_GPU_SYNC=1: every launch is waited for, to find the one that fails.
+bool waits_for_every_launch();
 
 /// After a kernel launch.
 void check_launch(const Stream& stream, const char* what);

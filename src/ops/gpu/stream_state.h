@@ -56,6 +56,7 @@ struct StreamState {
   gpuStream_t stream;
   DeviceLimits limits;
   Staging staging;
+  bool deterministic = false;  // see Stream::set_deterministic
   Workspace workspace;
   void* own_workspace = nullptr;  // taken when nobody lent one
   std::unique_ptr<BlasLt> blas;   // made with the first product
