@@ -1,6 +1,7 @@
 #include "train/benchmark_ops.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -32,8 +33,8 @@ class Clock {
     sample(call, 1);  // chooses algorithms, loads code
     const double one = sample(call, 1);
     const int calls = static_cast<int>(std::clamp(seconds_ / kSamples / one, 1.0, 10000.0));
-    std::vector<double> samples;
-    for (int i = 0; i < kSamples; ++i) samples.push_back(sample(call, calls));
+    std::array<double, kSamples> samples{};
+    for (double& seconds : samples) seconds = sample(call, calls);
     std::nth_element(samples.begin(), samples.begin() + kSamples / 2, samples.end());
     return samples[kSamples / 2];
   }
