@@ -9,7 +9,7 @@
 /// Causal attention over packed documents, softmax(scale · q·kᵀ)·v, with grouped-query heads: query head h reads
 /// key/value head h / (heads / kv_heads). Tokens see the tokens before them in their own document and themselves,
 /// nothing else. Blocked as FlashAttention (Dao 2023): no s×s matrix ever exists. Every token belongs to a document:
-/// cu_seqlens[0] = 0 and cu_seqlens[documents] = T.
+/// cu_seqlens[0] = 0 and cu_seqlens[documents] = T; documents may be empty.
 namespace primus::ops {
 
 struct AttentionShape {
@@ -26,7 +26,7 @@ struct AttentionForward {
   Tensor k;                     // (T, kv_heads·D)
   Tensor v;                     // (T, kv_heads·D)
   Tensor cu_seqlens;            // (documents + 1) i32
-  std::int64_t max_seqlen = 0;  // the longest document
+  std::int64_t max_seqlen = 0;  // no document is longer
   Tensor out;                   // (T, heads·D), may have a row stride
   Tensor lse;                   // (heads, T) f32: log Σ exp of the scaled scores, kept for backward; or empty
 };
