@@ -21,7 +21,6 @@ sigset_t interrupts() {
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
-  std::signal(SIGPIPE, SIG_IGN);
   const sigset_t set = interrupts();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);  // in this thread and all that it starts
   waiter_ = std::thread([this] { wait(); });

@@ -11,7 +11,7 @@ namespace primus::train {
 /// once. A thread of its own waits for them, and no other takes them: handlers that ran in the middle of oneDNN's
 /// generated code were seen to leave the heap corrupted (one run in about twenty-five). So it must be made before the
 /// first thread that computes, and before a device's libraries start theirs: a signal that one of those takes is lost,
-/// or ends the process. It also lets a log that nobody reads any more (2>&1 | head) cost lines and not the run.
+/// or ends the process.
 class InterruptGuard {
  public:
   InterruptGuard();
