@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string_view>
 
 #include "checkpoint/safetensors_writer.h"
 #include "model/config.h"
@@ -28,6 +29,9 @@ struct SaveModel {
 void save_model(const std::filesystem::path& folder, const model::ParameterRegistry& registry,
                 const model::ModelConfig& config, Stream& stream, const SaveModel& options = {});
 
+/// Whether a file of a checkpoint (its path in the folder) goes with the model whatever its weights are: tokenizer,
+/// chat templates, generation settings, licence.
+bool is_companion_file(std::string_view path);
 /// What a folder of the same model but other weights needs from `source`, without the weights and config.json.
 void copy_companion_files(const std::filesystem::path& source, const std::filesystem::path& folder);
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -14,21 +15,22 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<const char*, 15> kCompanions{"generation_config.json",
-                                                  "tokenizer.json",
-                                                  "tokenizer_config.json",
-                                                  "special_tokens_map.json",
-                                                  "vocab.json",
-                                                  "merges.txt",
-                                                  "added_tokens.json",
-                                                  "tokenizer.model",
-                                                  "chat_template.jinja",
-                                                  "chat_template.json",
-                                                  "LICENSE",
-                                                  "LICENSE.txt",
-                                                  "LICENSE.md",
-                                                  "NOTICE",
-                                                  "USE_POLICY.md"};
+constexpr std::array<std::string_view, 15> kCompanions{"generation_config.json",
+                                                       "tokenizer.json",
+                                                       "tokenizer_config.json",
+                                                       "special_tokens_map.json",
+                                                       "vocab.json",
+                                                       "merges.txt",
+                                                       "added_tokens.json",
+                                                       "tokenizer.model",
+                                                       "chat_template.jinja",
+                                                       "chat_template.json",
+                                                       "LICENSE",
+                                                       "LICENSE.txt",
+                                                       "LICENSE.md",
+                                                       "NOTICE",
+                                                       "USE_POLICY.md"};
+constexpr std::string_view kTemplates = "additional_chat_templates/";
 
 const char* torch_name(DType dtype) {
   switch (dtype) {
@@ -67,12 +69,16 @@ void set_dtype(Json& tree, DType dtype) {
 
 }  // namespace
 
+bool is_companion_file(std::string_view path) {
+  if (path.starts_with(kTemplates)) return path.ends_with(".jinja");
+  return std::find(kCompanions.begin(), kCompanions.end(), path) != kCompanions.end();
+}
+
 void copy_companion_files(const fs::path& source, const fs::path& folder) {
   try {
-    for (const char* name : kCompanions) {
+    for (const std::string_view name : kCompanions) {
       if (fs::is_regular_file(source / name)) fs::copy_file(source / name, folder / name);
     }
-    constexpr const char* kTemplates = "additional_chat_templates";
     if (!fs::is_directory(source / kTemplates)) return;
     make_directories(folder / kTemplates);
     for (const auto& entry : fs::directory_iterator(source / kTemplates)) {

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <array>
 
 #include "base/error.h"
+#include "checkpoint/hf.h"
 #include "checkpoint/safetensors.h"
 #include "hub/hub.h"
 #include "monitor/task_progress.h"
@@ -11,24 +11,6 @@ namespace primus::train {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// What is read of a checkpoint, or goes with it into an export.
-bool is_description(const std::string& path) {
-  constexpr std::array kNames = {"config.json",
-                                 "generation_config.json",
-                                 "tokenizer.json",
-                                 "tokenizer.model",
-                                 "tokenizer_config.json",
-                                 "special_tokens_map.json",
-                                 "added_tokens.json",
-                                 "vocab.json",
-                                 "merges.txt",
-                                 "chat_template.json",
-                                 "chat_template.jinja",
-                                 "LICENSE"};
-  return std::find(kNames.begin(), kNames.end(), path) != kNames.end() ||
-         (path.starts_with("additional_chat_templates/") && path.ends_with(".jinja"));
-}
 
 /// model-00001-of-00004.safetensors and their index
 bool is_shard(const std::string& path) {
@@ -47,7 +29,7 @@ std::vector<std::string> choose_files(const std::vector<std::string>& paths, Che
   std::vector<std::string> chosen;
   for (const std::string& path : paths) {
     const bool is_weight = whole ? path == "model.safetensors" : is_shard(path);
-    if (is_description(path) || (weights && is_weight)) chosen.push_back(path);
+    if (path == "config.json" || checkpoint::is_companion_file(path) || (weights && is_weight)) chosen.push_back(path);
   }
   return chosen;
 }
