@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,16 @@
 
 /// The tiny models of tests/data/reference and the runs that transformers and PEFT made of them (float32).
 namespace primus::train::reference {
+
+/// |found − expected| / |expected|, Euclidean norms.
+inline double relative_difference(const std::vector<float>& found, const std::vector<float>& expected) {
+  double difference = 0.0, norm = 0.0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
+    norm += std::pow(static_cast<double>(expected[i]), 2);
+  }
+  return std::sqrt(difference / norm);
+}
 
 /// In the source tree, or where $PRIMUS_TEST_DATA says (on a host that has only the test programs).
 inline std::filesystem::path folder(const std::string& model) {

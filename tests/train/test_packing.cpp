@@ -54,15 +54,6 @@ Step step_over(Trainer& trainer, const data::TokenSet& set, const std::vector<st
   return {reference::values(stream, memory.decoder.flat().gradients), state.loss_sum / static_cast<double>(trained)};
 }
 
-double relative_difference(const std::vector<float>& found, const std::vector<float>& expected) {
-  double difference = 0.0, norm = 0.0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
-    norm += std::pow(static_cast<double>(expected[i]), 2);
-  }
-  return std::sqrt(difference / norm);
-}
-
 TEST_P(Packing, GivesTheGradientOfTheRowsOnTheirOwn) {
   Trainer trainer = this->trainer(false);
   const data::TokenSet set = reference::rows(model());
@@ -75,7 +66,7 @@ TEST_P(Packing, GivesTheGradientOfTheRowsOnTheirOwn) {
   ASSERT_LT(packed.size(), alone.size());
   const Step want = step_over(trainer, set, alone), got = step_over(trainer, set, packed);
   EXPECT_NEAR(got.loss, want.loss, 1e-6 * want.loss);
-  EXPECT_LT(relative_difference(got.gradients, want.gradients), 1e-6);
+  EXPECT_LT(reference::relative_difference(got.gradients, want.gradients), 1e-6);
 }
 
 TEST_P(Packing, FillerTrainsNothing) {

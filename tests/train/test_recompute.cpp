@@ -55,15 +55,6 @@ class Recompute : public testing::TestWithParam<Case> {
   }
 };
 
-double relative_difference(const std::vector<float>& found, const std::vector<float>& expected) {
-  double difference = 0.0, norm = 0.0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
-    norm += std::pow(static_cast<double>(expected[i]), 2);
-  }
-  return std::sqrt(difference / norm);
-}
-
 std::vector<model::RecomputePolicy> policies() {
   using model::LayerKeeps;
   std::vector<model::RecomputePolicy> all;
@@ -84,16 +75,16 @@ TEST_P(Recompute, LeavesGradientsAsTheyAre) {
   const std::vector<float> expected = gradients({});
   const auto all = policies();
   for (std::size_t i = 0; i < all.size(); ++i) {
-    EXPECT_LT(relative_difference(gradients(all[i]), expected), 1e-6) << "policy " << i;
+    EXPECT_LT(reference::relative_difference(gradients(all[i]), expected), 1e-6) << "policy " << i;
   }
 }
 
 TEST_P(Recompute, DrawsDropoutAgain) {
   if (!GetParam().lora) return;
   const std::vector<float> expected = gradients({}, 0.2);
-  EXPECT_GT(relative_difference(gradients({}), expected), 1e-3);
+  EXPECT_GT(reference::relative_difference(gradients({}), expected), 1e-3);
   for (const model::RecomputePolicy& policy : policies()) {
-    EXPECT_LT(relative_difference(gradients(policy, 0.2), expected), 1e-6);
+    EXPECT_LT(reference::relative_difference(gradients(policy, 0.2), expected), 1e-6);
   }
 }
 
