@@ -72,6 +72,7 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
   line["fraction_of_floor"] = result.fraction_of_floor;
   line["taken_gib"] = static_cast<double>(result.taken_bytes) / 0x1p30;
   line["planned_gib"] = static_cast<double>(result.plan.total) / 0x1p30;
+  line["host_gib"] = static_cast<double>(result.plan.host_bytes) / 0x1p30;
   line["loss"] = result.loss;
   line["ms"] = {{"whole", result.watched_seconds * 1e3},
                 {"gemm", result.gemm_seconds * 1e3},

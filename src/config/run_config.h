@@ -101,6 +101,7 @@ struct RunConfig {
   RecomputeMethod recompute_method = RecomputeMethod::kUniform;
   int recompute_num_layers = 1;
   std::vector<std::string> recompute_modules;  // selective: core_attn, layernorm, mlp_act, mlp; empty: core_attn
+  bool cpu_offloading = false;
   DeviceChoice device = DeviceChoice::kAuto;
   bool deterministic = false;
   std::uint64_t seed = 5678;

@@ -238,6 +238,11 @@ void add_memory_keys(KeyTable& table) {
       read_choice(list ? node.items[i] : node, "recompute_modules", kNames);
     }
   };
+  table
+      .truth("cpu_offloading", &RunConfig::cpu_offloading,
+             "On a GPU: the inputs that layers keep wait for backward in pinned host memory; copies run beside the "
+             "computation.")
+      .called_elsewhere({"activation_offloading"});
   table.choice<RunConfig, DeviceChoice>("device", &RunConfig::device,
                                         {{"auto", DeviceChoice::kAuto},
                                          {"cpu", DeviceChoice::kCpu},

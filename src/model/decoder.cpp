@@ -142,14 +142,15 @@ void Decoder::allocate_activations(Arena& arena) {
     ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], arena);
     const std::string name = fmt::format("layer {}", i);
     const RecomputeSpan* span = options_.recompute.span_of(i);
-    if (!options_.train) {
-      activations_.push_back(allocator.allocate(name, {.x = false, .rest = false}, shared[0]));
-    } else if (span != nullptr) {
-      activations_.push_back(allocator.allocate(name, {.x = i == span->begin, .rest = false},
-                                                shared[static_cast<std::size_t>(i - span->begin)]));
-    } else {
-      activations_.push_back(allocator.allocate(name, {.keeps = options_.recompute.keeps_of(i)}, shared[0]));
+    LayerActivations& common = shared[span == nullptr ? 0 : static_cast<std::size_t>(i - span->begin)];
+    ActivationAllocator::Own own{.x = options_.train && (span == nullptr || i == span->begin),
+                                 .rest = options_.train && span == nullptr,
+                                 .keeps = options_.recompute.keeps_of(i)};
+    if (own.x && options_.cpu_offloading) {
+      common.x = offloaded_.add(i, arena, options_.compute_dtype, options_.max_tokens, config_.hidden_size);
+      own.x = false;
     }
+    activations_.push_back(allocator.allocate(name, own, common));
     activations_.back().activation = activation_;
     const std::int64_t rank = weights_.layers[static_cast<std::size_t>(i)].down.rank;
     if (options_.train && rank > 0) {
@@ -195,9 +196,10 @@ void Decoder::initialize(Stream& stream) {
   const RopeTable table = make_rope_table(config_, options_.max_positions);
   stream.copy_to_device(rope_.cos, table.cos.data());
   stream.copy_to_device(rope_.sin, table.sin.data());
+  offloaded_.allocate(stream.device());
 }
 
-void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {
+void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend& attend, OffloadedInputs* offloaded) {
   PRIMUS_CHECK(batch.tokens() <= options_.max_tokens, batch.tokens(), options_.max_tokens);
   PRIMUS_CHECK(batch.max_seqlen <= options_.max_positions, batch.max_seqlen, options_.max_positions);
   const Tensor delta = delta_.slice(0, batch.tokens());
@@ -205,12 +207,14 @@ void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend&
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
+    if (offloaded != nullptr) offloaded->make_room(pass.stream, i);
     if (i == 0) {
       ops::embedding_forward(pass.stream, {.ids = batch.ids, .table = weights_.embedding, .out = activations.x});
       layer.norm_input(pass, activations);
     } else {
       layer.add_and_norm_input(pass, previous_mid, delta, activations);
     }
+    if (offloaded != nullptr) offloaded->send(pass.stream, i, activations.x);
     layer.attention_half(pass, batch, rope_, attend, delta, activations);
     layer.mlp_half(pass, activations);
     layer.mlp_output(pass, activations, delta);
@@ -246,11 +250,14 @@ void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     const RecomputeSpan* span = options_.recompute.span_of(i);
     if (span == nullptr) {
+      offloaded_.await(pass.stream, i);
       layer.restore(pass, batch, rope_, attend, options_.recompute.keeps_of(i), activations);
     } else if (i + 1 == span->end && span != resident) {
+      offloaded_.await(pass.stream, span->begin);
       recompute(pass, batch, attend, *span);
     }
     layer.backward(pass, batch, rope_, activations, buffers);
+    offloaded_.release(pass.stream, i, batch.tokens());
   }
 }
 
@@ -277,7 +284,7 @@ void Decoder::forward_backward(const Pass& pass, const Batch& micro_batch, float
   const Attend attend = attend_over(config_, batch);
   run_section(kForward, pass, batch, [&] {
     if (!pass.accumulate) weights_.clear_added_gradients(pass.stream);
-    forward_layers(pass, batch, attend);
+    forward_layers(pass, batch, attend, &offloaded_);
   });
   // not recorded: the number of trained rows and the scale are others in every micro-batch
   const Tensor d_x = backward_.d_x.slice(0, batch.tokens());
@@ -291,12 +298,12 @@ void Decoder::forward_backward(const Pass& pass, const Batch& micro_batch, float
 }
 
 void Decoder::evaluate(const Pass& pass, const Batch& batch, const Tensor& state) {
-  forward_layers(pass, batch, attend_over(config_, batch));
+  forward_layers(pass, batch, attend_over(config_, batch), nullptr);
   head_.evaluate(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), state);
 }
 
 Tensor Decoder::logits(const Pass& pass, const Batch& batch, const Tensor& rows, const Attend& attend) {
-  forward_layers(pass, batch, attend);
+  forward_layers(pass, batch, attend, nullptr);
   return head_.logits(pass, rows, mid_of_last(batch), delta_.slice(0, batch.tokens()));
 }
 

@@ -7,6 +7,7 @@
 #include "model/config.h"
 #include "model/layer.h"
 #include "model/loss_head.h"
+#include "model/offload.h"
 #include "model/options.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
@@ -22,7 +23,8 @@ class Decoder {
   Decoder(const Decoder&) = delete;  // layers point into it
   Decoder& operator=(const Decoder&) = delete;
 
-  /// Clears what loading does not write and uploads the rope tables. Once, before weights are loaded.
+  /// Clears what loading does not write, uploads the rope tables and takes host memory. Once, before weights are
+  /// loaded.
   void initialize(Stream& stream);
 
   const ModelConfig& config() const { return config_; }
@@ -30,6 +32,8 @@ class Decoder {
   ParameterRegistry& parameters() { return weights_.registry; }
   const ParameterRegistry& parameters() const { return weights_.registry; }
   const FlatBuffers& flat() const { return weights_.flat; }
+  /// Pinned host memory that initialize() takes.
+  std::size_t host_bytes() const { return offloaded_.host_bytes(); }
 
   /// One micro-batch of training: state.loss_sum += Σ losses; gradients += ∂(Σ losses · scale · loss_scale).
   void forward_backward(const Pass& pass, const Batch& micro_batch, float scale, const Tensor& state);
@@ -58,7 +62,8 @@ class Decoder {
   enum Section : std::int64_t { kForward, kBackward };
   void run_section(Section section, const Pass& pass, const Batch& batch, const std::function<void()>& body);
 
-  void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
+  /// `offloaded`: where the layers' inputs wait for backward; nullptr when none follows.
+  void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend, OffloadedInputs* offloaded);
   void backward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span);
   LayerActivations activations_of(std::int64_t layer, const Batch& batch) const {
@@ -71,6 +76,7 @@ class Decoder {
   Weights weights_;
   std::vector<Layer> layers_;
   std::vector<LayerActivations> activations_;
+  OffloadedInputs offloaded_;
   BackwardBuffers backward_;
   Tensor activation_;  // (T, intermediate + R): the input of every down projection
   Tensor delta_;       // (T, hidden): what the last half-layer adds to the residual stream

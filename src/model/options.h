@@ -74,6 +74,8 @@ struct DecoderOptions {
   std::int64_t max_tokens = 0;     // tokens of a micro-batch, filler included
   std::int64_t max_positions = 0;  // longest document
   RecomputePolicy recompute;
+  /// The inputs that layers keep lie in host memory between forward and backward (model/offload.h).
+  bool cpu_offloading = false;
 
   /// The loss head works on as many rows at a time as give logits of about this size.
   std::int64_t logits_bytes = std::int64_t{128} << 20;

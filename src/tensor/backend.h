@@ -54,6 +54,14 @@ struct Backend {
   /// Host memory that the device reads at full speed: `bytes` (at most kStageBytes) to be filled and given to the next
   /// copy_to_device on the stream. nullptr where copies need none.
   void* (*stage)(int index, void* stream, std::size_t bytes);
+
+  /// Host memory that the device itself reads and writes, and copies between the two that return at once: what they
+  /// read must stay, and what they write is there, until the stream has come to them.
+  void* (*allocate_pinned)(int index, std::size_t bytes);
+  void (*deallocate_pinned)(int index, void* pinned, std::size_t bytes);
+  void (*copy_to_pinned)(int index, void* stream, void* pinned, const void* source, std::size_t bytes);
+  void (*copy_from_pinned)(int index, void* stream, void* target, const void* pinned, std::size_t bytes);
+
   /// Scratch that all operations on a stream share: how much they want, and where it is. A stream that was lent none
   /// takes its own when it first needs it.
   std::size_t (*workspace_bytes)(int index);

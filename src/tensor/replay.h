@@ -29,7 +29,8 @@ class Replay {
   Replay(const Replay&) = delete;
   Replay& operator=(const Replay&) = delete;
 
-  /// Puts on the stream what body() puts there. `body` must not copy from or to the host.
+  /// Puts on the stream what body() puts there. `body` must not let the host wait, nor copy from or to host memory that
+  /// is not pinned; work that it puts on other streams must begin behind an event of this one and be waited for on it.
   void run(Stream& stream, const Form& form, const std::function<void()>& body);
 
   /// Recordings that are in use.

@@ -49,6 +49,16 @@ void Stream::copy_to_host(void* host, const Tensor& source) {
   backend_->copy_to_host(device_.index, handle_, host, source.data(), source.bytes());
 }
 
+void Stream::copy_to_pinned(std::byte* pinned, const Tensor& source) {
+  PRIMUS_CHECK(source.is_contiguous(), source.describe());
+  backend_->copy_to_pinned(device_.index, handle_, pinned, source.data(), source.bytes());
+}
+
+void Stream::copy_from_pinned(const Tensor& target, const std::byte* pinned) {
+  PRIMUS_CHECK(target.is_contiguous(), target.describe());
+  backend_->copy_from_pinned(device_.index, handle_, target.data(), pinned, target.bytes());
+}
+
 void Stream::copy(const Tensor& target, const Tensor& source) {
   PRIMUS_CHECK(target.is_contiguous() && source.is_contiguous() && target.bytes() == source.bytes(), target.describe(),
                source.describe());

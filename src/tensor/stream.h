@@ -55,6 +55,10 @@ class Stream {
   void copy_to_device(const Tensor& target, const void* host);
   /// Copies to host memory and waits for it. Contiguous only.
   void copy_to_host(void* host, const Tensor& source);
+  /// To and from memory of a PinnedMemory of the same device, in order with the stream's other work: the host waits for
+  /// nothing. Contiguous only.
+  void copy_to_pinned(std::byte* pinned, const Tensor& source);
+  void copy_from_pinned(const Tensor& target, const std::byte* pinned);
   void copy(const Tensor& target, const Tensor& source);
   void fill_zero(const Tensor& target);
 

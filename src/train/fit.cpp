@@ -36,6 +36,18 @@ model::RecomputePolicy on_rung(int rung, std::int64_t count) {
   return policy;
 }
 
+/// What the host can give for offloaded inputs.
+std::size_t free_host_memory() { return backend(DeviceType::kCpu).memory_free(0); }
+
+void require_host_memory(const MemoryPlan& plan) {
+  const std::size_t free = plan.host_bytes == 0 ? 0 : free_host_memory();
+  if (plan.host_bytes <= free) return;
+  throw bad_input(
+      "cpu_offloading: this run pins {} of host memory and the host has {} free: shorten seq_length, lower "
+      "micro_batch_size, or leave cpu_offloading off",
+      format_bytes(plan.host_bytes), format_bytes(free));
+}
+
 }  // namespace
 
 model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const model::DecoderOptions& options,
@@ -87,12 +99,17 @@ std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::Mod
   const auto fit = [&]() -> std::optional<Fit> {
     model::DecoderOptions options = training_options(tried, model, device);
     options.recompute = cheapest_recompute(model, options, device, available);
-    const std::size_t bytes = plan_memory(model, options, device).total;
-    if (bytes > available) return std::nullopt;
-    return Fit{fmt::format("{}", fmt::join(settings, " ")), bytes};
+    const MemoryPlan plan = plan_memory(model, options, device);
+    if (plan.total > available || plan.host_bytes > free_host_memory()) return std::nullopt;
+    return Fit{fmt::format("{}", fmt::join(settings, " ")), plan.total};
   };
   if (config.recompute_granularity != config::RecomputeGranularity::kAuto) {
     settings.emplace_back("--recompute_granularity auto");
+    if (auto found = fit()) return found;
+  }
+  if (!tried.cpu_offloading && device.type != DeviceType::kCpu) {
+    tried.cpu_offloading = true;
+    settings.emplace_back("--cpu_offloading true");
     if (auto found = fit()) return found;
   }
   if (tried.micro_batch_size > 1) {
@@ -125,6 +142,7 @@ std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::Mod
 
 void require_fit(const config::RunConfig& config, const model::ModelConfig& model, const MemoryPlan& plan,
                  Device device) {
+  require_host_memory(plan);
   const std::size_t free = backend(device.type).memory_free(device.index);
   if (plan.total <= free) return;
   const Arena::Entry& largest = plan.largest.front();

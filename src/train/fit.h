@@ -26,7 +26,7 @@ std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::Mod
                                std::size_t available);
 
 /// Throws Error (kBadInput) when the device has less memory free than the plan needs, saying what takes most and the
-/// nearest settings that fit.
+/// nearest settings that fit, or the host less than the plan pins.
 void require_fit(const config::RunConfig& config, const model::ModelConfig& model, const MemoryPlan& plan,
                  Device device);
 

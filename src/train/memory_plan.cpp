@@ -35,13 +35,18 @@ std::string MemoryPlan::summary() const {
   for (const auto& [kind, bytes] : by_kind) {
     if (bytes > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name_of(kind), format_bytes(bytes));
   }
-  return fmt::format("{}: {} in all", text, format_bytes(total));
+  text += fmt::format(": {} in all", format_bytes(total));
+  if (host_bytes > 0) text += fmt::format("; host memory for offloaded inputs {}, pinned", format_bytes(host_bytes));
+  return text;
 }
 
 MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOptions& options, Device device) {
   Arena arena = Arena::measuring(device);
   const DeviceMemory memory(config, options, arena);
-  MemoryPlan plan{.total = arena.peak(), .by_kind = arena.peak_by_kind(), .largest = arena.entries()};
+  MemoryPlan plan{.total = arena.peak(),
+                  .host_bytes = memory.decoder.host_bytes(),
+                  .by_kind = arena.peak_by_kind(),
+                  .largest = arena.entries()};
   std::stable_sort(plan.largest.begin(), plan.largest.end(),
                    [](const Arena::Entry& a, const Arena::Entry& b) { return a.bytes > b.bytes; });
   plan.largest.resize(std::min<std::size_t>(plan.largest.size(), 10));

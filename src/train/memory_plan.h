@@ -15,8 +15,8 @@ namespace primus::train {
 struct DeviceMemory {
   DeviceMemory(const model::ModelConfig& config, const model::DecoderOptions& options, Arena& arena);
 
-  /// Uploads what never changes and clears what loading does not write, and gives the stream its workspace. Once, on
-  /// real memory, before weights are loaded.
+  /// Uploads what never changes and clears what loading does not write, gives the stream its workspace, and takes the
+  /// host memory of the plan. Once, on real memory, before weights are loaded.
   void initialize(Stream& stream);
 
   model::Decoder decoder;
@@ -28,11 +28,12 @@ struct DeviceMemory {
 
 /// Bytes by kind, and the largest items.
 struct MemoryPlan {
-  std::size_t total = 0;
+  std::size_t total = 0;       // on the device
+  std::size_t host_bytes = 0;  // pinned, for what is offloaded
   std::map<MemoryKind, std::size_t> by_kind;
   std::vector<Arena::Entry> largest;  // at most ten, largest first
 
-  /// "weights 256.6 MiB, gradients …: 1.2 GiB in all"
+  /// "weights 256.6 MiB, gradients …: 1.2 GiB in all", and "; host memory for offloaded inputs 2.1 GiB, pinned"
   std::string summary() const;
 };
 

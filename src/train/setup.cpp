@@ -111,6 +111,14 @@ std::int64_t logits_bytes(Device device, bool trains_head) {
   return (trains_head ? 1200 : 320) * kMiB;  // 2048 and 512 rows of Qwen3's vocabulary
 }
 
+bool can_offload(Device device) {
+  if (device.type != DeviceType::kCpu) return true;
+  static bool said = false;
+  if (!said) log::warning("cpu_offloading has no effect on the CPU: its memory is the host's");
+  said = true;
+  return false;
+}
+
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model,
                                        Device device) {
   model::DecoderOptions options;
@@ -130,6 +138,7 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.max_tokens = max_tokens(config);
   options.max_positions = config.seq_length + data::kMostFiller;
   options.recompute = recompute_policy(config, model.num_hidden_layers);
+  options.cpu_offloading = config.cpu_offloading && can_offload(device);
   options.logits_bytes = logits_bytes(device, options.train_base);
   options.seed = config.seed;
   options.deterministic = config.deterministic;

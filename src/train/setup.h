@@ -35,6 +35,9 @@ std::vector<std::string> target_modules(const config::RunConfig& config);
 /// head is trained, because each piece is added to the head's whole gradient.
 std::int64_t logits_bytes(Device device, bool trains_head);
 
+/// Whether the device has memory of its own that the host's can relieve; where it has none, it is said once in the log.
+bool can_offload(Device device);
+
 /// How the model of a training run is built: method, types, sizes.
 model::DecoderOptions training_options(const config::RunConfig& config, const model::ModelConfig& model, Device device);
 

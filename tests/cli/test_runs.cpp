@@ -263,6 +263,15 @@ TEST(DryRun, DoesNothing) {
   EXPECT_FALSE(std::filesystem::exists(run.directory()));
 }
 
+/// One configuration serves hosts with and without a GPU.
+TEST(DryRun, OffloadingOnTheCpuIsSaidToDoNothing) {
+  const Outcome outcome = run_primus({"--dry-run", "direct", "benchmark", "train", "--model", "smollm2_135m",
+                                      "--device", "cpu", "--cpu_offloading", "true"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("cpu_offloading has no effect on the CPU"), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.out.find("host memory"), std::string::npos) << outcome.out;
+}
+
 class Results : public testing::TestWithParam<const char*> {};
 
 /// The weights of a run, by every way to them, give the same validation loss.

@@ -41,6 +41,11 @@ TEST(WrongConfiguration, OverrideIsCheckedToo) {
   expect_refused(run.train({"--micro_batch_size", "3"}), 2, {"global_batch_size", "micro_batch_size"});
 }
 
+TEST(WrongConfiguration, OffloadingIsTrueOrFalse) {
+  const TrainingRun run;
+  expect_refused(run.train({"--cpu_offloading", "2"}), 2, {"--cpu_offloading", "expected true or false"});
+}
+
 TEST(WrongConfiguration, MissingFile) {
   expect_refused(run_primus({"direct", "train", "posttrain", "--config", "no/such.yaml"}), 2, {"no/such.yaml"});
 }

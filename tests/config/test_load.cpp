@@ -39,6 +39,7 @@ TEST_F(LoadTest, DefaultsAreTheContracts) {
   EXPECT_TRUE(config.export_hf);
   EXPECT_TRUE(config.use_distributed_optimizer);
   EXPECT_FALSE(config.sequence_parallel);
+  EXPECT_FALSE(config.cpu_offloading);
   EXPECT_FALSE(config.deterministic);
   EXPECT_EQ(config.save, "./output/primus/user/posttrain/checkpoints");
   EXPECT_EQ(config.load, "");

@@ -49,6 +49,7 @@ TEST_F(ShowTest, EverySettingSurvivesShowAndLoad) {
                                      "recompute_method: block",
                                      "recompute_num_layers: 0",
                                      "recompute_modules: [core_attn, mlp]",
+                                     "cpu_offloading: true",
                                      "device: cpu",
                                      "deterministic: true",
                                      "seed: 18",

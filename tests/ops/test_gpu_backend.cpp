@@ -11,6 +11,7 @@
 #include "ops/rms_norm.h"
 #include "support.h"
 #include "tensor/backend.h"
+#include "tensor/pinned.h"
 #include "tensor/replay.h"
 #include "tests/devices.h"
 
@@ -122,6 +123,38 @@ TEST_P(GpuBackend, StreamsWaitForEventsOfOthers) {
   EXPECT_EQ(found, ones);
 }
 
+TEST_P(GpuBackend, PinnedCopiesRunBehindEventsOfOtherStreams) {
+  constexpr std::size_t kBytes = std::size_t{64} << 20;
+  Stream compute(GetParam()), copies(GetParam());
+  const DeviceData source = DeviceData::bytes(compute, kBytes), target = DeviceData::bytes(compute, kBytes);
+  const PinnedMemory pinned(GetParam(), kBytes);
+  std::memset(pinned.data(), 0, kBytes);
+  std::vector<std::uint8_t> sent(kBytes, 7), found(kBytes);
+  compute.fill_zero(target);
+  Event written(GetParam()), arrived(GetParam());
+  compute.copy_to_device(source, sent.data());
+  written.record(compute);
+  written.wait_on(copies);
+  copies.copy_to_pinned(pinned.data(), source);
+  copies.copy_from_pinned(target, pinned.data());
+  arrived.record(copies);
+  arrived.wait_on(compute);
+  compute.copy_to_host(found.data(), target);
+  EXPECT_EQ(found, sent);
+  EXPECT_EQ(std::memcmp(pinned.data(), sent.data(), kBytes), 0);
+}
+
+TEST_P(GpuBackend, TooMuchPinnedMemoryNamesTheBytes) {
+  const std::size_t bytes = std::size_t{1} << 50;
+  try {
+    const PinnedMemory pinned(GetParam(), bytes);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kHostLacks);
+    EXPECT_NE(std::string(error.what()).find(std::to_string(bytes)), std::string::npos) << error.what();
+  }
+}
+
 TEST_P(GpuBackend, RecordedWorkIsDoneEachTime) {
   Stream stream(GetParam());
   const Matrix ones = filled(16, 64, 1.0);
@@ -134,6 +167,31 @@ TEST_P(GpuBackend, RecordedWorkIsDoneEachTime) {
   }
   EXPECT_EQ(replay.recordings(), 1U);
   EXPECT_EQ(sum.download().values, filled(16, 64, kTimes).values);
+}
+
+TEST_P(GpuBackend, CopiesOnAnotherStreamAreRecordedWhereTheyAreJoined) {
+  Stream stream(GetParam()), copies(GetParam());
+  const DeviceData one(stream, DType::kF32, filled(16, 64, 1.0)), sum(stream, DType::kF32, filled(16, 64, 0.0));
+  const Tensor sums = sum;
+  const PinnedMemory pinned(GetParam(), sums.bytes());
+  Event ready(GetParam()), done(GetParam());
+  Replay replay;
+  constexpr int kTimes = 5;
+  for (int i = 0; i < kTimes; ++i) {
+    replay.run(stream, {1}, [&] {
+      ops::add(stream, {.x = sum, .delta = one, .sum = sum});
+      ready.record(stream);
+      ready.wait_on(copies);
+      copies.copy_to_pinned(pinned.data(), sum);
+      done.record(copies);
+      done.wait_on(stream);
+    });
+    stream.synchronize();
+    float found = 0.0F;
+    std::memcpy(&found, pinned.data(), sizeof(found));
+    EXPECT_EQ(found, static_cast<float>(i + 1));
+  }
+  EXPECT_EQ(replay.recordings(), 1U);
 }
 
 TEST_P(GpuBackend, WhatNeedsTheHostIsNotRecorded) {

@@ -52,6 +52,18 @@ inline const Backend& fake_backend() {
       .copy_to_host = [](int, void*, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); },
       .copy_on_device = [](int, void*, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); },
       .fill_zero = [](int, void*, void* to, std::size_t bytes) { std::memset(to, 0, bytes); },
+      .allocate_pinned = [](int, std::size_t bytes) -> void* {
+        fake().calls.push_back(fmt::format("pin {}", bytes));
+        return std::malloc(bytes);
+      },
+      .deallocate_pinned =
+          [](int, void* pinned, std::size_t bytes) {
+            fake().calls.push_back(fmt::format("unpin {}", bytes));
+            std::free(pinned);
+          },
+      .copy_to_pinned = [](int, void*, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); },
+      .copy_from_pinned = [](int, void*, void* to, const void* from,
+                             std::size_t bytes) { std::memcpy(to, from, bytes); },
       .create_event = [](int) -> void* {
         fake().calls.emplace_back("create event");
         return new int{0};

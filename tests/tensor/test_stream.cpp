@@ -5,6 +5,7 @@
 
 #include "fake_backend.h"
 #include "tensor/arena.h"
+#include "tensor/pinned.h"
 #include "tensor/stream.h"
 
 namespace primus::test {
@@ -43,6 +44,25 @@ TEST_F(StreamTest, CopiesThereAndBack) {
   EXPECT_EQ(back, (std::array<float, 6>{}));
 }
 
+TEST_F(StreamTest, PinnedMemoryIsTakenAndGivenBackOnce) {
+  {
+    Stream stream(Device{});
+    const PinnedMemory pinned(Device{}, 24);
+    EXPECT_EQ(pinned.bytes(), 24U);
+    Arena arena = Arena::allocate(Device{}, 4096);
+    const Tensor first = arena.vector(MemoryKind::kWorkspace, "first", DType::kF32, 6);
+    const Tensor second = arena.vector(MemoryKind::kWorkspace, "second", DType::kF32, 6);
+    const std::array<float, 6> numbers = {1, 2, 3, 4, 5, 6};
+    stream.copy_to_device(first, numbers.data());
+    stream.copy_to_pinned(pinned.data(), first);
+    stream.copy_from_pinned(second, pinned.data());
+    std::array<float, 6> back = {};
+    stream.copy_to_host(back.data(), second);
+    EXPECT_EQ(back, numbers);
+  }
+  EXPECT_EQ(fake().calls, (std::vector<std::string>{"create stream", "pin 24", "unpin 24", "destroy stream"}));
+}
+
 TEST_F(StreamTest, CopiesOfPartsOfRowsAreBugs) {
   Stream stream(Device{});
   Arena arena = Arena::allocate(Device{}, 4096);
@@ -51,6 +71,8 @@ TEST_F(StreamTest, CopiesOfPartsOfRowsAreBugs) {
   std::array<float, 32> host = {};
   EXPECT_THROW(stream.copy_to_host(host.data(), part), BugError);
   EXPECT_THROW(stream.copy_to_device(part, host.data()), BugError);
+  EXPECT_THROW(stream.copy_to_pinned(nullptr, part), BugError);
+  EXPECT_THROW(stream.copy_from_pinned(part, nullptr), BugError);
   EXPECT_THROW(stream.fill_zero(part), BugError);
   EXPECT_THROW(stream.copy(whole, whole.slice(0, 2)), BugError);
 }

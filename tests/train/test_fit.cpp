@@ -48,6 +48,58 @@ TEST_F(FitTest, RecomputesNoMoreThanMemoryAsksFor) {
   }
 }
 
+TEST_F(FitTest, OffloadedInputsLeaveRoomForOthers) {
+  model_.num_hidden_layers = 8;
+  const std::size_t all = bytes(model::RecomputePolicy());
+  model::DecoderOptions options = training_options(config_, model_, Device{});
+  options.cpu_offloading = true;
+  const auto offloaded = [&](std::size_t available) {
+    return describe(cheapest_recompute(model_, options, Device{}, available), model_);
+  };
+  EXPECT_NE(describe(cheapest(all - 1), model_), "keeps everything");
+  EXPECT_EQ(offloaded(all - 1), "keeps everything");
+  const std::size_t host = plan_memory(model_, options, Device{}).host_bytes;
+  EXPECT_EQ(offloaded(all - host), "keeps everything");
+  EXPECT_NE(offloaded(all - host - 1), "keeps everything");
+}
+
+TEST_F(FitTest, OffloadingIsNothingForTheCpu) {
+  config_.cpu_offloading = true;
+  EXPECT_FALSE(training_options(config_, model_, Device{}).cpu_offloading);
+  const auto fit = nearest_fit(config_, model_, Device{}, bytes(config_) - 1);
+  ASSERT_TRUE(fit);
+  EXPECT_EQ(fit->settings.find("cpu_offloading"), std::string::npos) << fit->settings;
+}
+
+TEST_F(FitTest, RefusesToPinMoreThanTheHostHas) {
+  MemoryPlan plan = plan_memory(model_, training_options(config_, model_, Device{}), Device{});
+  plan.host_bytes = std::size_t{1} << 60;
+  try {
+    require_fit(config_, model_, plan, Device{});
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kBadInput);
+    EXPECT_NE(std::string(error.what()).find("cpu_offloading"), std::string::npos) << error.what();
+  }
+}
+
+class GpuFit : public FitTest, public testing::WithParamInterface<Device> {};
+
+TEST_P(GpuFit, ProposesToOffloadWhereItHelps) {
+  const Device gpu = GetParam();
+  model_.num_hidden_layers = 40;
+  config_.recompute_granularity = config::RecomputeGranularity::kFull;
+  const std::size_t full = plan_memory(model_, training_options(config_, model_, gpu), gpu).total;
+  const auto fit = nearest_fit(config_, model_, gpu, full - 1);
+  ASSERT_TRUE(fit);
+  EXPECT_EQ(fit->settings, "--recompute_granularity auto --cpu_offloading true");
+  EXPECT_LT(fit->bytes, full);
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GpuFit);
+INSTANTIATE_TEST_SUITE_P(Devices, GpuFit, testing::ValuesIn(test::gpus()),
+                         [](const auto& info) { return std::string(name_of(info.param.type)); });
+
 TEST_F(FitTest, ProposesTheNearestSettings) {
   const std::size_t all = bytes(config_);
   const auto first = nearest_fit(config_, model_, Device{}, all - 1);

@@ -17,7 +17,7 @@ namespace {
 
 /// Counts calls of the back end.
 struct Calls {
-  int allocate = 0, create_event = 0, create_stream = 0, synchronize = 0, copy_to_host = 0;
+  int allocate = 0, pin = 0, create_event = 0, create_stream = 0, synchronize = 0, copy_to_host = 0;
   bool operator==(const Calls&) const = default;
 };
 Calls calls;
@@ -29,6 +29,10 @@ Backend counting(const Backend& backend) {
   wrapped.allocate = [](int index, std::size_t bytes) {
     ++calls.allocate;
     return counted->allocate(index, bytes);
+  };
+  wrapped.allocate_pinned = [](int index, std::size_t bytes) {
+    ++calls.pin;
+    return counted->allocate_pinned(index, bytes);
   };
   wrapped.create_event = [](int index) {
     ++calls.create_event;
@@ -55,20 +59,21 @@ class GpuStep : public testing::TestWithParam<Device> {
     if (counted != nullptr) register_backend(*counted);
     std::filesystem::remove_all(workspace_);
   }
+  void expect_steady(const config::RunConfig& config) const;
+
   std::string workspace_ = testing::TempDir() + "primus_gpu_step";
 };
 
-TEST_P(GpuStep, NeitherAllocatesNorWaits) {
+/// Trains, and looks at what each step asked of the back end.
+void GpuStep::expect_steady(const config::RunConfig& config) const {
   const Device device = GetParam();
-  const Backend wrapped = counting(backend(device.type));
-  register_backend(wrapped);
-  config::RunConfig config = reference::run_config(
-      "qwen3", reference::read_json(reference::folder("qwen3") / "lora.json"), /*lora=*/true, device);
-  config.workspace = workspace_;
+  SCOPED_TRACE(config.cpu_offloading ? "offloaded" : "all on the device");
   std::vector<Calls> after;
   std::vector<std::size_t> free;
   {
+    calls = {};
     Trainer trainer(reference::job("qwen3", config, device));
+    EXPECT_EQ(calls.pin, config.cpu_offloading ? 1 : 0);
     calls = {};
     const auto told = [&](const monitor::StepMetrics&) {
       after.push_back(calls);
@@ -83,6 +88,19 @@ TEST_P(GpuStep, NeitherAllocatesNorWaits) {
     if (i > 1) {  // the first steps load kernels
       EXPECT_EQ(free[i], free[1]) << "step " << i + 1;
     }
+  }
+}
+
+TEST_P(GpuStep, NeitherAllocatesNorWaits) {
+  const Device device = GetParam();
+  const Backend wrapped = counting(backend(device.type));
+  register_backend(wrapped);
+  config::RunConfig config = reference::run_config(
+      "qwen3", reference::read_json(reference::folder("qwen3") / "lora.json"), /*lora=*/true, device);
+  config.workspace = workspace_;
+  for (const bool offloads : {false, true}) {
+    config.cpu_offloading = offloads;
+    expect_steady(config);
   }
 }
 

@@ -126,6 +126,35 @@ void copy_to_host(int index, void* stream, void* host, const void* source, std::
   finish(last);
 }
 
+void* allocate_pinned(int index, std::size_t bytes) {
+  open_device(index);
+  void* pinned = nullptr;
+  const gpuError_t error = gpuMallocHost(&pinned, bytes);
+  if (error == gpuErrorMemoryAllocation) {
+    gpuGetLastError();
+    throw host_lacks("the host has not got {} bytes of memory that GPU {} can reach: take a smaller batch or model",
+                     bytes, index);
+  }
+  check(error, "gpuMallocHost");
+  return pinned;
+}
+
+void deallocate_pinned(int index, void* pinned, std::size_t) {
+  // nothing is checked: it is called from destructors, and a lost device has thrown already
+  gpuSetDevice(index);
+  gpuFreeHost(pinned);
+}
+
+void copy_to_pinned(int index, void* stream, void* pinned, const void* source, std::size_t bytes) {
+  if (bytes == 0) return;
+  GPU_CHECK(gpuMemcpyAsync(pinned, source, bytes, gpuMemcpyDeviceToHost, enter(index, stream).stream));
+}
+
+void copy_from_pinned(int index, void* stream, void* target, const void* pinned, std::size_t bytes) {
+  if (bytes == 0) return;
+  GPU_CHECK(gpuMemcpyAsync(target, pinned, bytes, gpuMemcpyHostToDevice, enter(index, stream).stream));
+}
+
 void copy_on_device(int index, void* stream, void* target, const void* source, std::size_t bytes) {
   if (bytes == 0) return;
   GPU_CHECK(gpuMemcpyAsync(target, source, bytes, gpuMemcpyDeviceToDevice, enter(index, stream).stream));
@@ -195,6 +224,10 @@ constexpr Backend kBackend = {
     .copy_on_device = copy_on_device,
     .fill_zero = fill_zero,
     .stage = stage,
+    .allocate_pinned = allocate_pinned,
+    .deallocate_pinned = deallocate_pinned,
+    .copy_to_pinned = copy_to_pinned,
+    .copy_from_pinned = copy_from_pinned,
     .workspace_bytes = workspace_bytes,
     .lend_workspace = lend_workspace,
     .set_deterministic = set_deterministic,
