@@ -107,6 +107,13 @@ class Turns {
   std::size_t end_;
 };
 
+/// Rows of a matrix that its first `bytes` reach into, a multiple of 64 as token counts are.
+std::int64_t rows_reached(const Tensor& matrix, std::size_t bytes) {
+  constexpr std::int64_t kMultiple = 64;
+  const auto piece = static_cast<std::size_t>(kMultiple * matrix.row_stride()) * size_of(matrix.dtype());
+  return static_cast<std::int64_t>((bytes + piece - 1) / piece) * kMultiple;
+}
+
 }  // namespace
 
 Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena& arena)
@@ -135,6 +142,7 @@ Tensor Decoder::activations_matrix(Arena& arena, const std::string& name, std::i
 
 void Decoder::allocate_activations(Arena& arena) {
   std::vector<LayerActivations> shared(1);
+  shared.front().gate_up = gate_up_;
   for (const RecomputeSpan& span : options_.recompute.spans) {
     shared.resize(std::max(shared.size(), static_cast<std::size_t>(span.end - span.begin)));
   }
@@ -159,13 +167,30 @@ void Decoder::allocate_activations(Arena& arena) {
   }
 }
 
+bool Decoder::shares_one_gate_up() const {
+  if (!options_.train) return true;
+  const RecomputePolicy& policy = options_.recompute;
+  bool shares = false;
+  for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
+    const RecomputeSpan* span = policy.span_of(i);
+    if (span != nullptr && span->end - span->begin > 1) return false;
+    shares = shares || span != nullptr || !policy.keeps_of(i).gate_up;
+  }
+  return shares;
+}
+
 LossHead Decoder::take_head(Arena& arena) {
   Turns turns(arena);
   activation_ = activations_matrix(arena, "activation", weights_.layers.front().down.extended());
+  const std::size_t gate_up_begin = arena.mark();
+  if (shares_one_gate_up()) gate_up_ = activations_matrix(arena, "shared gate_up", 2 * config_.intermediate_size);
   turns.next();
   if (options_.train) allocate_attention_backward(arena);
   turns.next();
   LossHead head(config_, weights_, options_, arena);
+  if (gate_up_ && arena.mark() > gate_up_begin) {
+    gate_up_rows_of_head_ = rows_reached(gate_up_, arena.mark() - gate_up_begin);
+  }
   turns.end();
   return head;
 }
@@ -241,6 +266,11 @@ void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& atte
   }
 }
 
+void Decoder::restore_last_gate_up(const Pass& pass, const Batch& batch) {
+  const std::int64_t rows = std::min(gate_up_rows_of_head_, batch.tokens());
+  if (rows > 0) layers_.back().mlp_half(pass, activations_.back().first(config_, rows));
+}
+
 void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {
   const BackwardBuffers buffers = backward_.first(batch.tokens());
   // the last layer's activations are still in the shared buffers: forward has just left them there
@@ -252,7 +282,9 @@ void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend
     if (span == nullptr) {
       offloaded_.await(pass.stream, i);
       layer.restore(pass, batch, rope_, attend, options_.recompute.keeps_of(i), activations);
-    } else if (i + 1 == span->end && span != resident) {
+    } else if (span == resident) {
+      restore_last_gate_up(pass, batch);
+    } else if (i + 1 == span->end) {
       offloaded_.await(pass.stream, span->begin);
       recompute(pass, batch, attend, *span);
     }

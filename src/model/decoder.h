@@ -23,7 +23,7 @@ class Decoder {
   Decoder(const Decoder&) = delete;  // layers point into it
   Decoder& operator=(const Decoder&) = delete;
 
-  /// Clears what loading does not write, uploads the rope tables and takes host memory. Once, before weights are
+  /// Clears what loading does not write, uploads the rope tables and takes the host memory. Once, before weights are
   /// loaded.
   void initialize(Stream& stream);
 
@@ -48,9 +48,11 @@ class Decoder {
   std::int64_t max_logit_rows() const { return head_.chunk_rows(); }
 
  private:
-  /// The loss head. The MLP's activation and what attention's backward pass works with lie in its memory: the three
-  /// take turns.
+  /// The loss head. The MLP's activation, with the gate_up that layers share, and what attention's backward pass works
+  /// with lie in its memory: the three take turns.
   LossHead take_head(Arena& arena);
+  /// Whether layers whose gate_up is not kept have one for all: spans of several layers have more.
+  bool shares_one_gate_up() const;
   void allocate_attention_backward(Arena& arena);
   void allocate_dropped(Arena& arena);
   void allocate_activations(Arena& arena);
@@ -66,6 +68,8 @@ class Decoder {
   void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend, OffloadedInputs* offloaded);
   void backward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span);
+  /// The last layer's gate_up where it shares one: the loss head has been in its first rows since forward.
+  void restore_last_gate_up(const Pass& pass, const Batch& batch);
   LayerActivations activations_of(std::int64_t layer, const Batch& batch) const {
     return activations_[static_cast<std::size_t>(layer)].first(config_, batch.tokens());
   }
@@ -79,8 +83,10 @@ class Decoder {
   OffloadedInputs offloaded_;
   BackwardBuffers backward_;
   Tensor activation_;  // (T, intermediate + R): the input of every down projection
+  Tensor gate_up_;     // (T, 2·intermediate): that of all layers that share one
   Tensor delta_;       // (T, hidden): what the last half-layer adds to the residual stream
   Rope rope_;
+  std::int64_t gate_up_rows_of_head_ = 0;  // the loss head's memory reaches into so many rows of gate_up_
   LossHead head_;
   Replay replay_;
 };

@@ -68,6 +68,7 @@ std::vector<model::RecomputePolicy> policies() {
     all.push_back({.spans = {{0, 1}}, .keeps = keeps, .first_layers = {}});
   }
   all.push_back({.spans = {{0, 2}}, .keeps = {}, .first_layers = {}});
+  all.push_back({.spans = {{0, 1}, {1, 2}, {2, 3}}, .keeps = {}, .first_layers = {}});
   return all;
 }
 
