@@ -26,6 +26,8 @@ Device require_device(DeviceType type) {
   return {type, 0};
 }
 
+constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+
 DType dtype_of(config::StateDType dtype) { return dtype == config::StateDType::kBf16 ? DType::kBF16 : DType::kF32; }
 
 }  // namespace
@@ -106,7 +108,6 @@ std::vector<std::string> target_modules(const config::RunConfig& config) {
 }
 
 std::int64_t logits_bytes(Device device, bool trains_head) {
-  constexpr std::int64_t kMiB = std::int64_t{1} << 20;
   if (device.type == DeviceType::kCpu) return 128 * kMiB;
   return (trains_head ? 1200 : 320) * kMiB;  // 2048 and 512 rows of Qwen3's vocabulary
 }
@@ -140,6 +141,10 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.recompute = recompute_policy(config, model.num_hidden_layers);
   options.cpu_offloading = config.cpu_offloading && can_offload(device);
   options.logits_bytes = logits_bytes(device, options.train_base);
+  if (config.recompute_granularity == config::RecomputeGranularity::kFull) {
+    // who recomputes whole layers needs memory more than the last percent of speed
+    options.logits_bytes = std::min(options.logits_bytes, 640 * kMiB);
+  }
   options.seed = config.seed;
   options.deterministic = config.deterministic;
   if (config.recompute_granularity == config::RecomputeGranularity::kAuto) {
