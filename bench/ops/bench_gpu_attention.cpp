@@ -16,7 +16,7 @@
 /// Attention on a GPU over the packs of bench/results, by each implementation (ops/gpu/attention.cu): rates of the
 /// documents' own causal work, medians of calls, q, k, v being columns of one buffer.
 ///
-///     bench_gpu_attention [cudnn] [wgmma] [mma] [plain]
+///     bench_gpu_attention [cudnn] [wgmma] [mma] [plain] ["16 x 512" …]
 namespace primus::bench {
 namespace {
 
@@ -38,7 +38,13 @@ std::vector<Pack> packs() {
           {"32 x 256", std::vector<std::int32_t>(32, 256)},
           {"24 mixed (60-560)", mixed},
           {"8100 + 92", {8100, 92}},
-          {"1 x 2048", {2048}}};
+          {"1 x 2048", {2048}},
+          {"1 x 1024", {1024}},
+          {"1 x 512", {512}},
+          {"1 x 256", {256}},
+          {"2 x 1024", {1024, 1024}},
+          {"2 x 512", {512, 512}},
+          {"4 x 512", {512, 512, 512, 512}}};
 }
 
 struct Work {
@@ -110,7 +116,19 @@ void measure(Stream& stream, const ops::AttentionShape& shape, const Pack& pack,
   std::fflush(stdout);
 }
 
-void run(const std::vector<const char*>& implementations) {
+/// What is named, or everything.
+struct Selection {
+  std::vector<std::string> implementations, packs;
+
+  explicit Selection(const std::vector<std::string>& names) {
+    for (const std::string& name : names)
+      (name.find(' ') == std::string::npos ? implementations : packs).push_back(name);
+    if (implementations.empty()) implementations = {"cudnn", "wgmma", "mma"};
+  }
+  bool has(const Pack& pack) const { return packs.empty() || std::count(packs.begin(), packs.end(), pack.name) > 0; }
+};
+
+void run(const Selection& selection) {
   Stream stream(Device{DeviceType::kCuda, 0});
   fmt::print(
       "{}, bf16\n\n| heads | documents | runs | forward TFLOP/s | backward TFLOP/s | workspace MiB "
@@ -118,8 +136,9 @@ void run(const std::vector<const char*>& implementations) {
       stream.backend().describe(0));
   for (const auto& [heads, kv_heads, head_dim] : {std::array{32, 8, 128}, {64, 8, 128}, {16, 8, 128}, {32, 8, 64}}) {
     for (const Pack& pack : packs()) {
+      if (!selection.has(pack)) continue;
       const ops::AttentionShape shape = {heads, kv_heads, head_dim, 1.0F / std::sqrt(static_cast<float>(head_dim))};
-      for (const char* implementation : implementations) measure(stream, shape, pack, implementation);
+      for (const std::string& name : selection.implementations) measure(stream, shape, pack, name.c_str());
     }
   }
 }
@@ -129,8 +148,7 @@ void run(const std::vector<const char*>& implementations) {
 
 int main(int count, char** arguments) {
   try {
-    const std::vector<const char*> named(arguments + 1, arguments + count);
-    primus::bench::run(count > 1 ? named : std::vector<const char*>{"cudnn", "wgmma", "mma"});
+    primus::bench::run(primus::bench::Selection({arguments + 1, arguments + count}));
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;
