@@ -29,6 +29,7 @@ struct Pack {
 
 std::vector<Pack> packs() {
   std::vector<std::int32_t> mixed;  // 24 documents of 60 to 560 tokens, 8192 in all, in no order
+  mixed.reserve(24);
   for (int i = 0; i < 24; ++i) mixed.push_back(60 + (i * 7 + 3) % 24 * 500 / 23);
   mixed.back() += 8192 - std::accumulate(mixed.begin(), mixed.end(), 0);
   return {{"1 x 8192", {8192}},

@@ -9,16 +9,14 @@
 #include "ops/gpu/table.h"
 
 /// Which implementation runs, the first of these that can:
-///   cudnn  16-bit types, where all documents have one length (a single one above all); backward from 512 tokens on,
-///          under which our kernels are faster (bench/results/2026-11-22-cuda-attention.md)
+///   cudnn  16-bit types, where all documents have one length (a single one above all); backward only where it is
+///          faster than ours (cudnn_backward_is_faster)
 ///   wgmma  our kernels on Hopper: 16-bit types, head_dim 64 or 128, 16-byte alignment
 ///   mma    our kernels with older matrix instructions: the same
 ///   plain  our kernels with plain arithmetic: everything
 /// PRIMUS_ATTENTION=wgmma, =mma or =plain leaves out those before it (to compare, or to do without cuDNN's workspace).
 namespace primus::ops::gpu {
 namespace {
-
-constexpr std::int64_t kShortestForCudnnBackward = 512;
 
 enum class Implementation { kCudnn, kWgmma, kMma, kPlain };
 
@@ -49,6 +47,14 @@ std::optional<EqualDocuments> equal_documents(const Tensor& cu_seqlens, std::int
   if (documents.count > kMost || documents.length % kLengths != 0) return std::nullopt;
   if (documents.count * documents.length != tokens) return std::nullopt;
   return documents;
+}
+
+/// Measured on an H100 (bench/results/2026-11-23-cuda-runs.md): over many short documents our kernels on Hopper are up
+/// to 1.4 times as fast; one or two leave most of their blocks without work.
+bool cudnn_backward_is_faster(const Stream& stream, const EqualDocuments& documents) {
+  constexpr std::int64_t kFew = 2, kShortest = 512, kShortestOfMany = 1024;
+  const bool are_many = documents.count > kFew && flash_has_wgmma(stream);
+  return documents.length >= (are_many ? kShortestOfMany : kShortest);
 }
 
 FlashShape flash_shape(const AttentionShape& shape, const Tensor& cu_seqlens, const Tensor& q) {
@@ -103,7 +109,7 @@ void attention_backward(Stream& stream, const AttentionBackward& args) {
   if (!args.shape.deterministic &&
       cudnn_fits(args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v)) {
     const auto documents = equal_documents(args.cu_seqlens, args.max_seqlen, args.q.rows());
-    const bool is_faster = documents && documents->length >= kShortestForCudnnBackward;
+    const bool is_faster = documents && cudnn_backward_is_faster(stream, *documents);
     if (is_faster && cudnn_attention_backward(stream, args, *documents)) return;
   }
   with_element_type(args.q.dtype(), [&](auto element) {
