@@ -34,7 +34,7 @@ struct Backend {
   int (*device_count)();
   /// "Intel(R) Xeon(R) …, 2 cores, avx512_bf16", "NVIDIA H100 80GB HBM3"
   std::string (*describe)(int index);
-  /// Bytes in all, and free now.
+  /// Bytes in all, and free now; the largest number when the system does not tell.
   std::size_t (*memory_total)(int index);
   std::size_t (*memory_free)(int index);
 

@@ -7,9 +7,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 #include <string>
 
 #include "base/error.h"
+#include "base/host_memory.h"
+#include "base/log.h"
 #include "ops/cpu/implementation.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu_backend.h"
@@ -20,20 +23,6 @@ namespace {
 constexpr std::size_t kAlignment = 256;
 /// From this size on, memory is mapped: the system hands out pages when they are first touched.
 constexpr std::size_t kMapped = std::size_t{1} << 20;
-
-/// "MemTotal:       24609020 kB" of /proc/meminfo, in bytes; 0 where there is no such line.
-std::size_t memory_line(const char* name) {
-  std::ifstream file("/proc/meminfo");
-  std::string word;
-  while (file >> word) {
-    if (word == name) {
-      std::size_t kib = 0;
-      file >> kib;
-      return kib * 1024;
-    }
-  }
-  return 0;
-}
 
 int device_count() { return 1; }
 
@@ -52,8 +41,21 @@ std::string describe(int) {
                      has_native_bf16() ? "avx512_bf16" : kernels().name);
 }
 
-std::size_t memory_total(int) { return memory_line("MemTotal:"); }
-std::size_t memory_free(int) { return memory_line("MemAvailable:"); }
+std::size_t memory_total(int) { return host_memory().total; }
+
+std::size_t memory_free(int) {
+  const HostMemory memory = host_memory();
+  static std::once_flag said;
+  if (memory.free == HostMemory::kUnknown) {
+    std::call_once(said, [] { log::info("memory: the system does not tell how much is free; no limit is assumed"); });
+  } else if (memory.limited_by_group) {
+    std::call_once(said, [&] {
+      log::info("memory: {:.2f} GiB are free under the limit of this process's control group (a container's, a job's)",
+                static_cast<double>(memory.free) / 0x1p30);
+    });
+  }
+  return memory.free;
+}
 
 void* allocate(int, std::size_t bytes) {
   void* data = nullptr;
@@ -66,8 +68,7 @@ void* allocate(int, std::size_t bytes) {
     if (data != nullptr) ::madvise(data, bytes, MADV_HUGEPAGE);
   }
   if (data == nullptr) {
-    throw host_lacks("the CPU has not got {} bytes of memory ({} bytes are free): take a smaller batch or model", bytes,
-                     memory_free(0));
+    throw host_lacks("the CPU has not got {} bytes of memory: take a smaller batch or model", bytes);
   }
   return data;
 }
