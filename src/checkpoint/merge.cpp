@@ -105,9 +105,7 @@ void merge_adapter(const fs::path& model, const fs::path& adapter, const fs::pat
     check_fit(*weight, pair);
   }
   std::vector<TensorSpec> tensors;
-  for (const StoredTensor* tensor : files.tensors()) {
-    tensors.push_back({tensor->name, tensor->float_dtype(), tensor->shape});
-  }
+  for (const StoredTensor* tensor : files.tensors()) tensors.emplace_back(*tensor);
   replace_directory(output, [&](const fs::path& fresh) {
     write_text(fresh / "config.json", read_text(model / "config.json"));
     copy_companion_files(model, fresh);

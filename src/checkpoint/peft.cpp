@@ -75,7 +75,7 @@ void save_adapter(const fs::path& folder, const model::ParameterRegistry& regist
     SafetensorsWriter writer(fresh / "adapter_model.safetensors", tensors);
     for (const TensorSpec& tensor : writer.tensors()) {
       const std::string name = tensor.name.substr(std::string_view(kPeftPrefix).size());
-      transfer.read(registry.find(name)->values(), tensor.dtype,
+      transfer.read(registry.find(name)->values(), DType::kF32,
                     [&](std::span<const std::byte> bytes) { writer.write(bytes); });
     }
     writer.finish();

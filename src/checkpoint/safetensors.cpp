@@ -10,9 +10,9 @@
 
 namespace primus::checkpoint {
 
-std::int64_t StoredTensor::numel() const {
+std::int64_t element_count(const std::vector<std::int64_t>& shape) {
   std::int64_t count = 1;
-  for (const std::int64_t size : shape) count *= size;  // fits: the bytes are in the file
+  for (const std::int64_t size : shape) count *= size;
   return count;
 }
 

@@ -20,6 +20,8 @@
 /// length, a JSON header, the tensors' bytes without holes. Reading trusts nothing: every bound is checked before use.
 namespace primus::checkpoint {
 
+std::int64_t element_count(const std::vector<std::int64_t>& shape);
+
 /// A tensor in a mapped file. `data` may lie at any address: elements are not aligned.
 struct StoredTensor {
   std::string name;
@@ -28,7 +30,7 @@ struct StoredTensor {
   std::span<const std::byte> data;
   std::string file;  // for messages
 
-  std::int64_t numel() const;
+  std::int64_t numel() const { return element_count(shape); }
   /// Throws Error naming file and tensor for other element types than F32, F16 and BF16.
   DType float_dtype() const;
 };

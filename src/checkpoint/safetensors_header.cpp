@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -137,23 +136,6 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   HeaderEntry entry_;
 };
 
-/// nullopt for element types that are not known here; their tensors can be passed over but not read.
-std::optional<std::uint64_t> element_bytes(std::string_view dtype) {
-  for (const char* one : {"BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"}) {
-    if (dtype == one) return 1;
-  }
-  for (const char* two : {"I16", "U16", "F16", "BF16"}) {
-    if (dtype == two) return 2;
-  }
-  for (const char* four : {"I32", "U32", "F32"}) {
-    if (dtype == four) return 4;
-  }
-  for (const char* eight : {"I64", "U64", "F64", "C64"}) {
-    if (dtype == eight) return 8;
-  }
-  return std::nullopt;
-}
-
 void check_size(const HeaderEntry& entry, const std::string& where) {
   const std::optional<std::uint64_t> element = element_bytes(entry.dtype);
   if (!element) return;
@@ -170,6 +152,22 @@ void check_size(const HeaderEntry& entry, const std::string& where) {
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> element_bytes(std::string_view dtype) {
+  for (const char* one : {"BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"}) {
+    if (dtype == one) return 1;
+  }
+  for (const char* two : {"I16", "U16", "F16", "BF16"}) {
+    if (dtype == two) return 2;
+  }
+  for (const char* four : {"I32", "U32", "F32"}) {
+    if (dtype == four) return 4;
+  }
+  for (const char* eight : {"I64", "U64", "F64", "C64"}) {
+    if (dtype == eight) return 8;
+  }
+  return std::nullopt;
+}
 
 SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t data_bytes, const std::string& where) {
   HeaderReader reader(where);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,9 @@ struct SafetensorsHeader {
   std::vector<HeaderEntry> entries;  // by `begin`
   std::map<std::string, std::string> metadata;
 };
+
+/// nullopt for element types that are not known here; their tensors can be passed over and copied but not read.
+std::optional<std::uint64_t> element_bytes(std::string_view dtype);
 
 /// Parses a header's JSON and checks that its tensors fill `data_bytes` without holes or overlaps and that shapes agree
 /// with byte counts. Throws Error that begins with `where`.

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checksum.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_header.h"
 
 namespace primus::checkpoint {
 namespace {
@@ -17,28 +17,32 @@ std::string shard_name(std::size_t shard, std::size_t count) {
   return count == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, count);
 }
 
+/// Types of which the size is not known, those below a byte among them, come last.
+std::uint64_t alignment_of(const TensorSpec& tensor) { return element_bytes(tensor.dtype).value_or(0); }
+
 }  // namespace
 
-std::uint64_t TensorSpec::bytes() const {
-  std::uint64_t total = size_of(dtype);
-  for (const std::int64_t size : shape) total *= static_cast<std::uint64_t>(size);
-  return total;
+TensorSpec::TensorSpec(std::string name, DType dtype, std::vector<std::int64_t> shape)
+    : name(std::move(name)), dtype(safetensors_name(dtype)), shape(std::move(shape)) {
+  bytes = static_cast<std::uint64_t>(element_count(this->shape)) * size_of(dtype);
 }
+
+TensorSpec::TensorSpec(const StoredTensor& tensor)
+    : name(tensor.name), dtype(tensor.dtype), shape(tensor.shape), bytes(tensor.data.size()) {}
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorSpec> tensors,
                                      const std::map<std::string, std::string>& metadata)
     : file_(path), tensors_(std::move(tensors)) {
   std::sort(tensors_.begin(), tensors_.end(), [](const TensorSpec& a, const TensorSpec& b) {
-    return size_of(a.dtype) != size_of(b.dtype) ? size_of(a.dtype) > size_of(b.dtype) : a.name < b.name;
+    return alignment_of(a) != alignment_of(b) ? alignment_of(a) > alignment_of(b) : a.name < b.name;
   });
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t at = 0;
   for (const TensorSpec& tensor : tensors_) {
-    const std::uint64_t end = at + tensor.bytes();
+    const std::uint64_t end = at + tensor.bytes;
     PRIMUS_CHECK(!header.contains(tensor.name), tensor.name);
-    header[tensor.name] = {
-        {"dtype", safetensors_name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {at, end}}};
+    header[tensor.name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {at, end}}};
     at = end;
   }
   expected_ = at;
@@ -75,14 +79,14 @@ void write_model_files(const std::filesystem::path& folder, const std::vector<Te
   std::uint64_t in_shard = 0;
   std::int64_t parameters = 0;
   for (const TensorSpec& tensor : tensors) {
-    if (!shards.back().empty() && in_shard + tensor.bytes() > max_shard_bytes) {
+    if (!shards.back().empty() && in_shard + tensor.bytes > max_shard_bytes) {
       shards.emplace_back();
       in_shard = 0;
     }
     shards.back().push_back(tensor);
-    in_shard += tensor.bytes();
-    total += tensor.bytes();
-    parameters += static_cast<std::int64_t>(tensor.bytes() / size_of(tensor.dtype));
+    in_shard += tensor.bytes;
+    total += tensor.bytes;
+    parameters += element_count(tensor.shape);
   }
 
   nlohmann::json weight_map = nlohmann::json::object();

@@ -9,17 +9,21 @@
 #include <vector>
 
 #include "base/file.h"
+#include "checkpoint/safetensors.h"
 #include "tensor/dtype.h"
 
 namespace primus::checkpoint {
 
 /// A tensor that is going to be written.
 struct TensorSpec {
-  std::string name;
-  DType dtype = DType::kF32;
-  std::vector<std::int64_t> shape;
+  TensorSpec(std::string name, DType dtype, std::vector<std::int64_t> shape);
+  /// One that a file has, of any element type.
+  explicit TensorSpec(const StoredTensor& tensor);
 
-  std::uint64_t bytes() const;
+  std::string name;
+  std::string dtype;  // as headers have it: "BF16"
+  std::vector<std::int64_t> shape;
+  std::uint64_t bytes = 0;
 };
 
 /// Takes a tensor's bytes piece by piece, in order.

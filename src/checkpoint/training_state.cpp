@@ -145,7 +145,8 @@ void save_state(const fs::path& folder, const TrainingState& state, const model:
   replace_directory(folder, [&](const fs::path& fresh) {
     SafetensorsWriter writer(fresh / file_name, specs, {{"format", "primus"}});
     for (const TensorSpec& spec : writer.tensors()) {
-      transfer.read(*sources.at(spec.name), spec.dtype, [&](std::span<const std::byte> bytes) { writer.write(bytes); });
+      const Tensor& source = *sources.at(spec.name);
+      transfer.read(source, source.dtype(), [&](std::span<const std::byte> bytes) { writer.write(bytes); });
     }
     manifest.files.push_back({file_name, writer.size(), writer.crc32c()});
     writer.finish();

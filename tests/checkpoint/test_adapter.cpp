@@ -154,7 +154,7 @@ TEST_F(AdapterConfig, TensorsThatDoNotFit) {
   for (const StoredTensor& tensor : file.tensors()) specs.push_back({tensor.name, DType::kF32, tensor.shape});
   specs[0].name = "base_model.model.lm_head.modules_to_save.weight";
   SafetensorsWriter writer(folder_ / "adapter_model.safetensors", specs);
-  for (const TensorSpec& spec : writer.tensors()) writer.write(std::vector<std::byte>(spec.bytes()));
+  for (const TensorSpec& spec : writer.tensors()) writer.write(std::vector<std::byte>(spec.bytes));
   writer.finish();
   expect_error([&] { read_adapter_info(folder_.path()); }, {"modules_to_save.weight", "neither"});
 }

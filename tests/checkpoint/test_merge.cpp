@@ -87,6 +87,61 @@ TEST_P(Merge, ShardedBFloat16) {
   compare(folder_ / "base", folder_ / "merged", 0x1p-8);
 }
 
+/// A copy of a checkpoint's weights with one more tensor, or with one as another type, of bytes that count up.
+void write_with(const fs::path& folder, const std::string& name, const std::string& dtype, std::uint64_t bytes) {
+  const fs::path hf = reference("qwen3") / "hf";
+  fs::create_directories(folder);
+  fs::copy_file(hf / "config.json", folder / "config.json", fs::copy_options::overwrite_existing);
+  const ModelFiles files(hf);
+  std::vector<TensorSpec> specs;
+  for (const StoredTensor* tensor : files.tensors()) {
+    if (tensor->name != name) specs.emplace_back(*tensor);
+  }
+  TensorSpec odd(name, DType::kU8,
+                 files.find(name) != nullptr ? files.find(name)->shape : std::vector<std::int64_t>{3});
+  odd.dtype = dtype;
+  odd.bytes = bytes;
+  specs.push_back(odd);
+  SafetensorsWriter writer(folder / "model.safetensors", specs);
+  for (const TensorSpec& spec : writer.tensors()) {
+    if (spec.name != name) {
+      writer.write(files.find(spec.name)->data);
+      continue;
+    }
+    std::vector<std::byte> content(bytes);
+    for (std::size_t i = 0; i < bytes; ++i) content[i] = static_cast<std::byte>(i + 1);
+    writer.write(content);
+  }
+  writer.finish();
+}
+
+TEST(MergeCopies, TensorsOfAnyTypeThatItDoesNotTrain) {
+  const std::pair<const char*, std::uint64_t> kinds[] = {
+      {"I64", 24},    {"F64", 24}, {"U8", 3}, {"BOOL", 3},
+      {"F8_E4M3", 3}, {"I16", 6},  {"F4", 2} /* of a size that is not known here */};
+  for (const auto& [dtype, bytes] : kinds) {
+    TemporaryFolder folder;
+    write_with(folder / "base", "model.buffer", dtype, bytes);
+    merge_adapter(folder / "base", reference("qwen3") / "lora_final", folder / "merged");
+    const ModelFiles before(folder / "base"), after(folder / "merged");
+    const StoredTensor* copied = after.find("model.buffer");
+    ASSERT_NE(copied, nullptr) << dtype;
+    EXPECT_EQ(copied->dtype, dtype);
+    EXPECT_EQ(copied->shape, (std::vector<std::int64_t>{3}));
+    EXPECT_TRUE(std::ranges::equal(copied->data, before.find("model.buffer")->data)) << dtype;
+    EXPECT_EQ(after.tensors().size(), before.tensors().size());
+  }
+}
+
+TEST(MergeRefuses, AnAdaptedWeightOfAnotherType) {
+  TemporaryFolder folder;
+  const std::string name = "model.layers.0.mlp.down_proj.weight";  // (96, 224)
+  write_with(folder / "base", name, "F8_E4M3", 96 * 224);
+  expect_error([&] { merge_adapter(folder / "base", reference("qwen3") / "lora_final", folder / "merged"); },
+               {"model.safetensors", name, "F8_E4M3", "F32, F16 and BF16"});
+  EXPECT_FALSE(fs::exists(folder / "merged"));
+}
+
 TEST(MergeRefuses, TheAdapterOfAnotherModel) {
   TemporaryFolder folder;
   const auto merge = [&](const char* model, const char* adapter) {

@@ -50,8 +50,7 @@ TEST_F(Safetensors, WritesTheBytesThatTheLibraryWrites) {
     const fs::path original = reference(model) / "hf" / "model.safetensors";
     const SafetensorsFile file(original);
     std::vector<TensorSpec> specs;
-    for (const StoredTensor& tensor : file.tensors())
-      specs.insert(specs.begin(), {tensor.name, DType::kF32, tensor.shape});
+    for (const StoredTensor& tensor : file.tensors()) specs.insert(specs.begin(), TensorSpec(tensor));
     SafetensorsWriter writer(folder_ / "model.safetensors", specs);
     for (const TensorSpec& spec : writer.tensors()) {  // in two pieces
       const auto data = file.find(spec.name)->data;
@@ -70,7 +69,7 @@ TEST_F(Safetensors, RoundTripOfAllTypesAndShapes) {
   SafetensorsWriter writer(folder_ / "x.safetensors", specs, {});
   unsigned char next = 0;
   for (const TensorSpec& spec : writer.tensors()) {
-    std::vector<std::byte> bytes(spec.bytes());
+    std::vector<std::byte> bytes(spec.bytes);
     for (std::byte& one : bytes) one = std::byte{next++};
     writer.write(bytes);
   }
@@ -197,7 +196,7 @@ TEST_F(Safetensors, OtherElementTypesAreNamedWhenNeeded) {
 TEST_F(Safetensors, ShardsWithAnIndex) {
   const std::vector<TensorSpec> specs{{"w1", DType::kF32, {4}}, {"w2", DType::kF32, {4}}, {"w3", DType::kBF16, {2}}};
   write_model_files(folder_.path(), specs, 32, [](const TensorSpec& tensor, const ByteSink& sink) {
-    sink(std::vector<std::byte>(tensor.bytes(), std::byte{static_cast<unsigned char>(tensor.name.back())}));
+    sink(std::vector<std::byte>(tensor.bytes, std::byte{static_cast<unsigned char>(tensor.name.back())}));
   });
   EXPECT_TRUE(fs::exists(folder_ / "model-00001-of-00002.safetensors"));
   EXPECT_TRUE(fs::exists(folder_ / "model-00002-of-00002.safetensors"));
@@ -252,7 +251,7 @@ TEST_F(Safetensors, AFullDiskIsAnErrorWithTheReason) {
   const fs::path path = folder_ / "x.safetensors";
   const std::string message = with_file_size_limit(1 << 20, [&] {
     SafetensorsWriter writer(path, specs);
-    const std::vector<std::byte> bytes(specs[0].bytes());
+    const std::vector<std::byte> bytes(specs[0].bytes);
     writer.write(bytes);
     writer.finish();
   });
