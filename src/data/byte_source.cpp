@@ -107,6 +107,12 @@ class ZstdFile : public ByteSource {
   bool flushing_ = false;
 };
 
+/// A frame, or one to be skipped: pzstd writes such a one first.
+bool is_zstd(std::string_view begin) {
+  const bool skippable = begin.size() >= 4 && (begin[0] & 0xF0) == 0x50 && begin.substr(1, 3) == "\x2a\x4d\x18";
+  return skippable || begin.starts_with("\x28\xb5\x2f\xfd");
+}
+
 struct ForeignKind {
   std::string_view begin;
   std::string_view name;
@@ -128,7 +134,7 @@ std::unique_ptr<ByteSource> open_bytes(const std::filesystem::path& path) {
   char head[8];
   const std::string_view begin(head, plain->read(head));
   if (begin.starts_with("\x1f\x8b")) return std::make_unique<GzipFile>(path);
-  if (begin.starts_with("\x28\xb5\x2f\xfd")) return std::make_unique<ZstdFile>(path);
+  if (is_zstd(begin)) return std::make_unique<ZstdFile>(path);
   for (const ForeignKind& kind : kForeign) {
     if (begin.starts_with(kind.begin)) {
       throw bad_input("{} is {}; data must be JSON lines or a JSON array (.jsonl, .json, also .gz or .zst)",

@@ -115,6 +115,10 @@ TEST(RowReader, ReadsGzipAndZstdWhateverTheirName) {
   EXPECT_EQ(read_all(folder.write("two.gz", gzip(text.substr(0, middle)) + gzip(text.substr(middle)))), plain);
   EXPECT_EQ(read_all(folder.write("two.zst", zstd(text.substr(0, middle)) + zstd(text.substr(middle)))), plain);
   EXPECT_TRUE(read_all(folder.write("empty.gz", gzip(""))).empty());
+  const std::string skipped("\x50\x2a\x4d\x18\x04\0\0\0size", 12);  // pzstd puts one before each frame
+  EXPECT_EQ(
+      read_all(folder.write("pzstd.zst", skipped + zstd(text.substr(0, middle)) + skipped + zstd(text.substr(middle)))),
+      plain);
   EXPECT_TRUE(read_all(folder.write("empty.zst", zstd(""))).empty());
 }
 
