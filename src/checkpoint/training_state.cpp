@@ -112,14 +112,6 @@ void check_no_more(const StateManifest& manifest, const model::ParameterRegistry
   }
 }
 
-void check_base(const TrainingState& state, const std::string& base_fingerprint, const fs::path& folder) {
-  if (state.base_fingerprint.empty() || base_fingerprint.empty() || state.base_fingerprint == base_fingerprint) return;
-  throw bad_input(
-      "{}: was trained on the frozen weights of {} ({}), and the weights here are others ({}); resume on the same base "
-      "checkpoint",
-      folder.string(), state.base_path, state.base_fingerprint, base_fingerprint);
-}
-
 }  // namespace
 
 void save_state(const fs::path& folder, const TrainingState& state, const model::ParameterRegistry& registry,
@@ -159,11 +151,20 @@ VerifiedState::VerifiedState(fs::path folder)
 
 const TrainingState& VerifiedState::state() const { return manifest_->state; }
 
+void check_base(const VerifiedState& saved, const std::string& base_fingerprint) {
+  const TrainingState& state = saved.state();
+  if (state.base_fingerprint.empty() || base_fingerprint.empty() || state.base_fingerprint == base_fingerprint) return;
+  throw bad_input(
+      "{}: was trained on the frozen weights of {} ({}), and the weights here are others ({}); resume on the same base "
+      "checkpoint",
+      saved.folder().string(), state.base_path, state.base_fingerprint, base_fingerprint);
+}
+
 void load_state(const VerifiedState& saved, model::ParameterRegistry& registry, Stream& stream,
                 const std::string& base_fingerprint) {
   const fs::path& folder = saved.folder();
   const StateManifest& manifest = saved.manifest();
-  check_base(manifest.state, base_fingerprint, folder);
+  check_base(saved, base_fingerprint);
   check_no_more(manifest, registry, folder);
   StateReader reader(folder, manifest);
   // everything is looked up before anything is overwritten

@@ -63,9 +63,13 @@ class VerifiedState {
   std::shared_ptr<const StateManifest> manifest_;
 };
 
+/// Throws Error when the state was trained over other frozen weights than those with this fingerprint. Nothing is
+/// compared when one of the two is not known.
+void check_base(const VerifiedState& saved, const std::string& base_fingerprint);
+
 /// Fills master, exp_avg, exp_avg_sq and the compute copies of all trainable parameters. Throws Error when a tensor is
-/// missing or of another shape, and when the frozen base is another one: `base_fingerprint` is the present one's,
-/// compared when both are known. Parameters without moments (for evaluation) load without them.
+/// missing or of another shape, and what check_base throws. Parameters without moments (for evaluation) load without
+/// them.
 void load_state(const VerifiedState& saved, model::ParameterRegistry& registry, Stream& stream,
                 const std::string& base_fingerprint = "");
 

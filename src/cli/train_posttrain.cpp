@@ -8,7 +8,9 @@
 #include "config/show.h"
 #include "config/validate.h"
 #include "monitor/monitor.h"
+#include "train/fit.h"
 #include "train/interrupt.h"
+#include "train/resume.h"
 #include "train/setup.h"
 #include "train/trainer.h"
 
@@ -31,11 +33,14 @@ void say_what_trains(const train::Trainer& trainer, const train::TrainingJob& jo
             name_of(decoder.options().compute_dtype));
 }
 
+train::MemoryPlan plan_memory(const train::TrainingJob& job) {
+  return train::plan_memory(job.model, train::training_options(job.config, job.model, job.device), job.device);
+}
+
 void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job) {
-  const model::DecoderOptions options = train::training_options(job.config, job.model, job.device);
   fmt::print("{}\n", config::to_yaml(resolved.config));
   fmt::print("checkpoint: {}\n", job.checkpoint.string());
-  fmt::print("memory: {}\n", train::plan_memory(job.model, options, job.device).summary());
+  fmt::print("memory: {}\n", plan_memory(job).summary());
   fmt::print("would write to: {}\n", job.config.run_directory());
 }
 
@@ -72,20 +77,22 @@ int run(const Arguments& arguments) {
   config::check_single_process(resolved);
   config::check_layout(resolved, 1);
   check_dataset(resolved);
-  // the plan of a dry run takes the shapes alone
-  OpenedCheckpoint opened = open_checkpoint(
-      resolved, arguments.dry_run ? train::CheckpointParts::kWithoutWeights : train::CheckpointParts::kAll);
+  // what the shapes tell comes before a download of weights
+  OpenedCheckpoint opened = open_checkpoint(resolved, train::CheckpointParts::kWithoutWeights);
   const train::InterruptGuard interrupt;  // before the device's libraries start threads, which could take the signals
   train::TrainingJob job{.config = resolved.config,
                          .model = std::move(opened.model),
                          .checkpoint = std::move(opened.folder),
                          .device = train::choose_device(resolved.config.device),
                          .training = {},
-                         .validation = {}};
+                         .validation = {},
+                         .saved = {}};
   if (arguments.dry_run) {
     say_dry_run(resolved, job);
     return 0;
   }
+  train::require_fit(job.config, job.model, plan_memory(job), job.device);
+  job.checkpoint = train::resolve_checkpoint(job.config.hf_path);
 
   const std::filesystem::path directory = make_run_directory(job.config);
   const FileLock lock = lock_run(directory);
@@ -95,9 +102,11 @@ int run(const Arguments& arguments) {
   log::add_file((directory / "logs/train.log").string());
   log::info("run: {}", directory.string());
 
+  job.saved = train::state_to_resume(job.config, job.checkpoint);
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(job.checkpoint);
   const data::LoadedData loaded = load_data(job, tokenizer ? &*tokenizer : nullptr);
   job.training = loaded.training.tokens;
+  if (job.saved) train::check_rows(*job.saved, job.training);
   if (loaded.validation) job.validation = loaded.validation->tokens;
 
   train::Trainer trainer(job);

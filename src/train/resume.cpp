@@ -3,13 +3,17 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "checkpoint/safetensors.h"
 #include "config/schema.h"
 #include "train/setup.h"
+#include "train/trainer.h"
 
 namespace primus::train {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr const char* kRows = "the training data";
 
 /// Rows that are other ones, or cut at another length, almost surely differ in these sums.
 std::string rows_of(const data::TokenSet& training) {
@@ -17,7 +21,7 @@ std::string rows_of(const data::TokenSet& training) {
                      training.total_trained_tokens());
 }
 
-Json settings_of(const config::RunConfig& config, const data::TokenSet& training) {
+Json settings_of(const config::RunConfig& config) {
   Json json;
   json["peft"] = config.peft == config::Peft::kLora ? "lora" : "none";
   if (config.peft == config::Peft::kLora) {
@@ -36,8 +40,30 @@ Json settings_of(const config::RunConfig& config, const data::TokenSet& training
   json["dataset.loss_mode"] = config::find_key(config::Place::kSettings, "dataset.loss_mode")->show(config);
   json["dataset.chat_template"] = config.dataset.chat_template;
   json["dataset.shuffle"] = config.dataset.shuffle;
-  json["the training data"] = rows_of(training);
   return json;
+}
+
+Json saved_json(const checkpoint::VerifiedState& saved) {
+  Json json = Json::parse(saved.state().config_json, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) throw bad_input("{}: the checkpoint's settings cannot be read", saved.folder().string());
+  return json;
+}
+
+/// Throws Error naming each member of `present` that was saved otherwise, both values, and the ways out.
+void compare(const checkpoint::VerifiedState& saved, const Json& present) {
+  const Json before = saved_json(saved);
+  std::string differences;
+  for (const auto& [key, value] : present.items()) {
+    const auto found = before.find(key);
+    if (found != before.end() && *found == value) continue;
+    differences += fmt::format("{}{} was {} and is {}", differences.empty() ? "" : "; ", key,
+                               found == before.end() ? "not set" : found->dump(), value.dump());
+  }
+  if (differences.empty()) return;
+  throw bad_input(
+      "{}: this run began otherwise and cannot go on so: {}. Set this back, or start a new run under another exp_name "
+      "(or remove the old run's folder)",
+      saved.folder().string(), differences);
 }
 
 template <typename Map, typename Value>
@@ -50,7 +76,8 @@ Value number_of(const Map& map, const char* name, Value otherwise) {
 
 std::string run_json(const config::RunConfig& config, const data::TokenSet& training, const model::ModelConfig& model,
                      const std::filesystem::path& checkpoint) {
-  Json json = settings_of(config, training);
+  Json json = settings_of(config);
+  json[kRows] = rows_of(training);
   json["hf_path"] = config.hf_path;
   json["checkpoint"] = std::filesystem::absolute(checkpoint).string();
   json["model_config"] = model.json;
@@ -83,23 +110,22 @@ std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path&
   return checkpoint::find_latest(path);
 }
 
-void check_resume(const std::string& saved_json, const config::RunConfig& config, const data::TokenSet& training,
-                  const std::string& where) {
-  const Json saved = Json::parse(saved_json, nullptr, /*allow_exceptions=*/false);
-  if (!saved.is_object()) throw bad_input("{}: the checkpoint's settings cannot be read", where);
-  std::string differences;
-  const Json present = settings_of(config, training);
-  for (const auto& [key, value] : present.items()) {
-    const auto found = saved.find(key);
-    if (found != saved.end() && *found == value) continue;
-    differences += fmt::format("{}{} was {} and is {}", differences.empty() ? "" : "; ", key,
-                               found == saved.end() ? "not set" : found->dump(), value.dump());
+std::optional<checkpoint::VerifiedState> state_to_resume(const config::RunConfig& config,
+                                                         const std::filesystem::path& base) {
+  auto saved = open_state(config.load.empty() ? checkpoint_directory(config) : std::filesystem::path(config.load));
+  if (!saved) {
+    if (!config.load.empty()) throw bad_input("load: {}: there is no complete checkpoint in this folder", config.load);
+    return saved;
   }
-  if (differences.empty()) return;
-  throw bad_input(
-      "{}: cannot go on with other settings: {}. Set them back, or start a new run under another exp_name (or remove "
-      "the old run's folder)",
-      where, differences);
+  compare(*saved, settings_of(config));
+  if (!saved->state().base_fingerprint.empty()) {
+    checkpoint::check_base(*saved, checkpoint::fingerprint(checkpoint::ModelFiles(base)));
+  }
+  return saved;
+}
+
+void check_rows(const checkpoint::VerifiedState& saved, const data::TokenSet& training) {
+  compare(saved, Json{{kRows, rows_of(training)}});
 }
 
 void put_state(const ops::StepState& state, checkpoint::TrainingState& saved) {

@@ -30,10 +30,14 @@ SavedRun read_run_json(const std::string& json, const std::string& where);
 /// The state in `path`: itself, or the newest of the states in it; nullopt when there is none.
 std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path& path);
 
-/// Compares a saved run_json with the present settings and rows. Throws Error naming each that differs, both values,
-/// and the ways out. Settings that may change (learning rate, train_iters, …) are not in it.
-void check_resume(const std::string& saved_json, const config::RunConfig& config, const data::TokenSet& training,
-                  const std::string& where);
+/// The checkpoint that a run of this configuration goes on from, the newest in config.load or else of its own; nullopt
+/// when it begins anew. Throws Error, before anything is loaded, when `load` has none, when settings differ that must
+/// not (naming each, both values, and the ways out; learning rate, train_iters and others may change), and when the
+/// adapters were trained on other weights than those in `base`.
+std::optional<checkpoint::VerifiedState> state_to_resume(const config::RunConfig& config,
+                                                         const std::filesystem::path& base);
+/// The same for the rows, once they are known.
+void check_rows(const checkpoint::VerifiedState& saved, const data::TokenSet& training);
 
 /// The step state's lasting part in a checkpoint's terms.
 void put_state(const ops::StepState& state, checkpoint::TrainingState& saved);

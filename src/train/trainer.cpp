@@ -9,7 +9,6 @@
 #include "checkpoint/hf.h"
 #include "checkpoint/peft.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/training_state.h"
 #include "ops/step_state.h"
 #include "train/fit.h"
 #include "train/optimizer.h"
@@ -92,17 +91,12 @@ void Trainer::load() {
 }
 
 std::int64_t Trainer::resume() {
-  const config::RunConfig& config = job_.config;
-  const auto saved = open_state(config.load.empty() ? checkpoint_directory(config) : fs::path(config.load));
-  if (!saved) {
-    if (!config.load.empty()) throw bad_input("load: {}: there is no complete checkpoint in this folder", config.load);
-    return 0;
-  }
-  check_resume(saved->state().config_json, config, job_.training, saved->folder().string());
+  const auto& saved = job_.saved;
+  if (!saved) return 0;
   checkpoint::load_state(*saved, memory_->decoder.parameters(), stream_, base_fingerprint_);
   ops::StepState state{};
   stream_.copy_to_host(&state, memory_->state);
-  take_state(saved->state(), config, state);
+  take_state(saved->state(), job_.config, state);
   stream_.copy_to_device(memory_->state, &state);
   iteration_ = saved->state().iteration;
   saved_at_ = iteration_;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "checkpoint/training_state.h"
 #include "config/run_config.h"
 #include "data/batch_plan.h"
 #include "data/token_set.h"
@@ -27,6 +28,7 @@ struct TrainingJob {
   Device device;
   data::TokenSet training;
   std::optional<data::TokenSet> validation;
+  std::optional<checkpoint::VerifiedState> saved;  // to go on from
 };
 
 /// Who is told what happens, as it happens. Empty functions are not called.
@@ -43,7 +45,7 @@ class Trainer {
   explicit Trainer(TrainingJob job);
   ~Trainer();
 
-  /// Continues from the newest checkpoint of config.load or config.save, if there is one. Returns the iterations done.
+  /// Continues from job.saved, if there is one. Returns the iterations done.
   std::int64_t resume();
 
   /// Runs to train_iters, or until `interrupted` answers true after a step: then it saves. Returns whether the run is

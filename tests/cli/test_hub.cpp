@@ -67,7 +67,8 @@ TEST_F(Hub, TrainsFromTheHubAndThenFromTheCache) {
   models_.drop_next("model.safetensors", 1'000'000);
   const Outcome first = train();
   ASSERT_EQ(first.status, 0) << first.err;
-  EXPECT_NE(first.err.find("org/tiny: downloading 5 files"), std::string::npos) << first.err;
+  EXPECT_NE(first.err.find("org/tiny: downloading 4 files"), std::string::npos) << first.err;
+  EXPECT_NE(first.err.find("org/tiny: downloading a file, 2.0 MB"), std::string::npos) << first.err;
   EXPECT_NE(first.err.find("training data: 2 rows"), std::string::npos) << first.err;
   EXPECT_NE(first.err.find("validation data: 1 rows"), std::string::npos) << first.err;
   EXPECT_TRUE(fs::is_regular_file(cached_weights()));
@@ -119,14 +120,24 @@ TEST_F(Hub, WhatIsNotThereIsToldForWhatItWasTaken) {
   expect_refused(train(), 2, {"org/tiny", "HF_HUB_OFFLINE"});
 }
 
-TEST_F(Hub, AModelWithoutSafetensorsIsRefusedBeforeADownload) {
+TEST_F(Hub, ARunThatCannotBeIsRefusedBeforeTheWeightsAreDownloaded) {
+  run_.set("seq_length", "4096");
+  expect_refused(train(), 2, {"seq_length (4096) is longer than the model's positions"});
+  run_.set("seq_length", "512");
+  run_.set("micro_batch_size", "1000000");
+  run_.set("global_batch_size", "1000000");
+  expect_refused(train(), 2, {"this run needs ", " GiB of memory"});
+  EXPECT_EQ(models_.downloads_of("model.safetensors"), 0);
+}
+
+TEST_F(Hub, AModelWithoutSafetensorsIsRefusedBeforeADownloadOfWeights) {
   hub::testing::FakeHub old("org/old");
-  old.add_small("config.json", "{}");
+  old.add_small("config.json", read(kTinyModel + "/config.json"));
   old.add_large("pytorch_model.bin", "x");
   endpoint_ = old.address();
   run_.set("hf_path", "org/old");
   expect_refused(train(), 2, {"org/old", "model.safetensors"});
-  EXPECT_EQ(old.downloads_of("config.json"), 0);
+  EXPECT_EQ(old.downloads_of("pytorch_model.bin"), 0);
 }
 
 TEST_F(Hub, TokenizeTakesAHubId) {

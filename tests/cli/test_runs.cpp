@@ -128,9 +128,19 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ResumeRefused, WhenSettingsThatMatterDiffer) {
   TrainingRun run;
   ASSERT_EQ(run.train({"--train_iters", "2"}).status, 0);
-  const Outcome outcome = run.train({"--global_batch_size", "8"});
-  EXPECT_EQ(outcome.status, 2);
-  EXPECT_NE(outcome.err.find("global_batch_size was 4 and is 8"), std::string::npos) << outcome.err;
+  expect_refused(run.train({"--global_batch_size", "8"}), 2, {"global_batch_size was 4 and is 8", "exp_name"});
+}
+
+TEST(ResumeRefused, BeforeTheDataAreRead) {
+  TrainingRun run;
+  const std::string rows = run.scratch() / "rows.jsonl";
+  write(rows, read(reference("qwen3") / "data.jsonl"));
+  run.set("dataset.path", rows);
+  ASSERT_EQ(run.train({"--train_iters", "2"}).status, 0);
+  write(rows, "no JSON\n");
+  expect_refused(run.train({"--peft_dim", "2"}), 2, {"peft_dim was 32 and is 2"});
+  expect_refused(run.train({"--load", run.scratch() / "nothing"}), 2, {"load: ", "no complete checkpoint"});
+  expect_refused(run.train(), 2, {"rows.jsonl:1: broken row"});
 }
 
 TEST(ResumeRefused, WhenTheBaseIsAnother) {
