@@ -114,6 +114,7 @@ std::string head_of(const data::PreviewRow& row, std::int64_t seq_length) {
   std::string text =
       fmt::format("{} ({}): {} tokens, {} trained", row.place, data::name_of(row.format), tokens, row.trained_tokens);
   if (tokens > row.kept) text += fmt::format(", {} cut off at seq_length {}", tokens - row.kept, seq_length);
+  if (row.tokens.lacks_tools) text += ", WITHOUT its tools: the chat template does not write them";
   if (row.trained_tokens == 0) text += ", DROPPED: nothing of it is trained";
   return text;
 }

@@ -8,7 +8,7 @@ namespace primus::data {
 namespace {
 
 /// Raise it whenever the same rows may become other tokens, labels or files.
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 /// Every part with its length, so that no two lists of parts read the same.
 class Parts {

@@ -1,7 +1,9 @@
 #include "data/chat_renderer.h"
 
 #include <algorithm>
+#include <cctype>
 #include <ctime>
+#include <string_view>
 
 #include "base/digest.h"
 #include "base/error.h"
@@ -31,6 +33,45 @@ std::vector<TrainedSpan> spans_from(const std::vector<TrainedSpan>& spans, const
   std::copy_if(spans.begin(), spans.end(), std::back_inserter(kept),
                [&](const TrainedSpan& span) { return static_cast<std::size_t>(span.message) >= first; });
   return kept;
+}
+
+/// Appends the name of {"function": {"name": …}} or {"name": …} when it is of letters that no template escapes.
+void add_function_name(const tokenizer::Value& value, std::vector<std::string>& names) {
+  const tokenizer::Value* function = value.find("function");
+  const tokenizer::Value* name = (function == nullptr ? value : *function).find("name");
+  if (name == nullptr || !name->is_string() || name->as_string().empty()) return;
+  const std::string& text = name->as_string();
+  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char letter) {
+    return letter == '_' || letter == '-' || letter == '.' || (letter < 0x80 && std::isalnum(letter) != 0);
+  });
+  if (plain) names.push_back(text);
+}
+
+std::vector<std::string> function_names(const tokenizer::Value& list) {
+  std::vector<std::string> names;
+  if (!list.is_list()) return names;
+  for (const tokenizer::Value& value : list.as_list()) add_function_name(value, names);
+  return names;
+}
+
+std::vector<std::string> called_functions(const tokenizer::List& messages) {
+  std::vector<std::string> names;
+  for (const tokenizer::Value& message : messages) {
+    const tokenizer::Value* calls = message.find("tool_calls");
+    if (calls == nullptr) continue;
+    for (std::string& name : function_names(*calls)) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+/// Whether a template that wrote `text` passed over the row's tools, or over all of its tool calls.
+bool lacks_tools(const Example& example, std::string_view text) {
+  const auto lacks_all = [&](const std::vector<std::string>& names) {
+    return !names.empty() && std::none_of(names.begin(), names.end(), [&](const std::string& name) {
+      return text.find(name) != std::string_view::npos;
+    });
+  };
+  return lacks_all(function_names(example.tools)) || lacks_all(called_functions(example.messages));
 }
 
 }  // namespace
@@ -64,8 +105,10 @@ TokenRow ChatRenderer::render(const Example& example) const {
   const tokenizer::Value& variables = example.template_variables;
   if (loss_mode_ == LossMode::kFull) {
     TokenRow row;
-    row.ids = tokenizer_->encode(template_.render_text(messages, example.tools, false, variables));
+    const std::string text = template_.render_text(messages, example.tools, false, variables);
+    row.ids = tokenizer_->encode(text);
     row.labels = row.ids;
+    row.lacks_tools = lacks_tools(example, text);
     return row;
   }
   const tokenizer::RenderedChat rendered = template_.render(messages, example.tools, variables);
@@ -76,6 +119,7 @@ TokenRow ChatRenderer::render(const Example& example) const {
     row.labels.push_back(masked.trained[t] != 0 ? masked.ids[t] : kNotTrained);
   }
   row.ids = std::move(masked.ids);
+  row.lacks_tools = lacks_tools(example, rendered.text);
   return row;
 }
 

@@ -36,6 +36,7 @@ LoadedSet load_into_memory(const DataSources& sources, const LoadSettings& setti
   loaded.summary.seq_length = told.seq_length;
   loaded.summary.cut = told.cut;
   loaded.summary.dropped = told.dropped;
+  loaded.summary.without_tools = told.without_tools;
   loaded.summary.formats = told.formats;
   return loaded;
 }
@@ -109,6 +110,14 @@ LoadedData hold_out(const LoadedSet& whole, double fraction, std::uint64_t seed)
   return data;
 }
 
+void warn_of_tools(const DataSummary& summary) {
+  if (summary.without_tools.count == 0) return;
+  log::warning(
+      "{} of {} rows carry tools or tool calls that the chat template does not write, so the model will not see them: "
+      "{}. Set dataset.chat_template to a template that does",
+      summary.without_tools.count, summary.rows_read, summary.without_tools.text(summary.files));
+}
+
 }  // namespace
 
 void check(const LoadSettings& settings) {
@@ -147,6 +156,7 @@ LoadedSet load_split(Split split, const LoadSettings& settings, const tokenizer:
   for (const std::string& path : paths) sources.files.push_back(settings.find_files(path, split));
   const RowRenderer renderer = make_renderer(settings, tokenizer);
   LoadedSet loaded = load_through_cache(sources, settings, renderer, tokenizer);
+  warn_of_tools(loaded.summary);
   for (const RowFormat format : loaded.summary.formats) {
     loaded.summary.remarks.push_back(
         fmt::format("rows of format {}, rendered {}", name_of(format), renderer.describe(format)));

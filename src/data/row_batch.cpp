@@ -55,6 +55,7 @@ TokenBatch tokenize_batch(const RowBatch& batch, const RowRenderer& renderer, co
         renderer.render(read_example(value, batch.file->format, columns, vocabulary_size, place), place);
     ++out.rows_read;
     if (rendered.cut_tokens > 0) out.cut.add({batch.file->number, row.line});
+    if (rendered.tokens.lacks_tools) out.without_tools.add({batch.file->number, row.line});
     if (!rendered.is_trained) {
       out.dropped.add({batch.file->number, row.line});
       continue;

@@ -42,6 +42,7 @@ struct TokenBatch {
   std::int64_t rows_read = 0;
   RowNotes cut;
   RowNotes dropped;
+  RowNotes without_tools;
 };
 
 /// The JSON of one row. Throws Error with the file, the line and the column where it is broken.

@@ -49,6 +49,7 @@ class Loader {
             .seq_length = settings_.seq_length,
             .cut = std::move(cut_),
             .dropped = std::move(dropped_),
+            .without_tools = std::move(without_tools_),
             .formats = std::move(formats_)};
   }
 
@@ -104,6 +105,7 @@ class Loader {
     rows_read_ += batch.rows_read;
     cut_.add(batch.cut);
     dropped_.add(batch.dropped);
+    without_tools_.add(batch.without_tools);
   }
 
   void report(std::int64_t done) const {
@@ -129,6 +131,7 @@ class Loader {
   std::int64_t bytes_total_ = 0;
   RowNotes cut_;
   RowNotes dropped_;
+  RowNotes without_tools_;
   std::vector<RowFormat> formats_;
   OrderedWorkers<RowBatch, TokenBatch> workers_;  // last: its threads use the others
 };

@@ -43,6 +43,7 @@ struct DataSummary {
   std::int64_t seq_length = 0;
   RowNotes cut;                    // longer than seq_length: the right end is gone
   RowNotes dropped;                // nothing trained within seq_length
+  RowNotes without_tools;          // with tools or tool calls that the chat template does not write
   std::vector<RowFormat> formats;  // of the files, each once
   std::vector<std::string> remarks;
   std::vector<std::string> files;  // that places point into

@@ -84,6 +84,7 @@ class TokenSet {
 struct TokenRow {
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> labels;  // as long as ids: the label, or kNotTrained
+  bool lacks_tools = false;          // the chat template wrote nothing of the row's tools, or of its tool calls
 };
 
 /// Where rows go as they are tokenized.

@@ -144,6 +144,7 @@ void TokenSetWriter::finish(const std::string& key, const DataSummary& summary) 
                       {"seq_length", summary.seq_length},
                       {"cut", to_json(summary.cut)},
                       {"dropped", to_json(summary.dropped)},
+                      {"without_tools", to_json(summary.without_tools)},
                       {"formats", names_of(summary.formats)}};
   ByteFile file(storage_->folder / kIndex);
   const std::string text = index.dump(1) + "\n";
@@ -176,6 +177,7 @@ StoredSet open_token_set(const fs::path& folder, const std::string& key, std::ve
     stored.summary.seq_length = index.at("seq_length");
     stored.summary.cut = notes_of(index.at("cut"));
     stored.summary.dropped = notes_of(index.at("dropped"));
+    stored.summary.without_tools = notes_of(index.at("without_tools"));
     for (const std::string name : index.at("formats")) stored.summary.formats.push_back(format_named(name));
     return stored;
   } catch (const nlohmann::json::exception& error) {

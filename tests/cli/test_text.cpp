@@ -109,6 +109,26 @@ TEST(DataPreview, GivesIdsAndLabelsAsJson) {
   EXPECT_EQ(rows[1].at("dropped"), true);
 }
 
+TEST(Training, WarnsOnceOfToolsThatTheChatTemplateLeavesOut) {
+  const std::string call =
+      R"({"messages": [{"role": "user", "content": "Time?"}, {"role": "assistant", "content": "", )"
+      R"("tool_calls": [{"type": "function", "function": {"name": "get_time", "arguments": {}}}]}]})"
+      "\n";
+  TinyRun run(chat_row("Where?", "Here.") + call + call);
+  for (int times = 0; times < 2; ++times) {  // the second time out of the cache
+    const Outcome outcome = run.train({"--train_iters", "1", "--exp_name", "tools" + std::to_string(times)});
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    const std::string told = "2 of 3 rows carry tools or tool calls";
+    const std::size_t at = outcome.err.find(told);
+    ASSERT_NE(at, std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.err.find(told, at + 1), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("rows.jsonl:2, ", at), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("dataset.chat_template", at), std::string::npos) << outcome.err;
+  }
+  const Outcome shown = run.preview();
+  EXPECT_NE(shown.out.find("WITHOUT its tools"), std::string::npos) << shown.out;
+}
+
 TEST(DataPreview, ShowsRowsOfIdsWithoutATokenizer) {
   TrainingRun run;
   const std::string file = run.scratch() / "run.yaml";

@@ -131,6 +131,27 @@ TEST(ChatRows, RowsWithToolsTakeTheToolUseTemplate) {
   EXPECT_EQ(show(render(tokenizer, messages + R"(, "tools": [1]})", full)).text, "Tu");
 }
 
+TEST(ChatRows, ToolsThatTheTemplateLeavesOutAreNoticed) {
+  const auto silent = tiny_tokenizer(testing::chatml());
+  const auto writing = tiny_tokenizer(
+      R"("{{ tools | tojson }}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + (m.tool_calls or '') | string + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")");
+  const std::string call =
+      R"("tool_calls": [{"type": "function", "function": {"name": "get_time", "arguments": "{}"}}])";
+  const std::string with_call = R"({"messages": [{"role": "assistant", "content": "a", )" + call + "}]}";
+  const std::string with_tools =
+      R"({"messages": [{"role": "assistant", "content": "a"}], "tools": [{"function": {"name": "get_time"}}]})";
+  for (const LossMode mode : {LossMode::kDefault, LossMode::kFull}) {
+    for (const std::string& row : {with_call, with_tools}) {
+      EXPECT_TRUE(render(silent, row, {.loss_mode = mode}).tokens.lacks_tools) << row;
+      EXPECT_FALSE(render(writing, row, {.loss_mode = mode}).tokens.lacks_tools) << row;
+    }
+  }
+  // nothing to look for
+  EXPECT_FALSE(render(silent, kTwoTurns).tokens.lacks_tools);
+  EXPECT_FALSE(
+      render(silent, R"({"messages": [{"role": "assistant", "content": "a"}], "tools": [{}, 1]})").tokens.lacks_tools);
+}
+
 TEST(ChatRows, WhatTheTemplateRaisesIsToldWithTheRow) {
   const auto tokenizer = tiny_tokenizer(R"("{{ raise_exception('only user and assistant') }}")");
   const std::string message = message_of([&] { render(tokenizer, kTwoTurns); });
