@@ -75,7 +75,9 @@ std::vector<std::string> choose_data_files(const std::vector<std::string>& paths
   throw bad_input("{}: none of its files is named after the train split; name one: {}/{}", name, name, data.front());
 }
 
-std::vector<fs::path> find_data(const std::string& path, data::Split split) {
+namespace {
+
+std::vector<fs::path> find_files(const std::string& path, data::Split split) {
   std::error_code ignored;
   std::string inside;
   const auto repository = hub::parse_repository(path, hub::Kind::kDataset, &inside);
@@ -95,6 +97,17 @@ std::vector<fs::path> find_data(const std::string& path, data::Split split) {
     throw Error(fmt::format("{}: no such file or directory here, so it is taken for a data set of the hub. {}", path,
                             error.what()),
                 error.code());
+  }
+}
+
+}  // namespace
+
+std::vector<fs::path> find_data(const std::string& path, data::Split split) {
+  try {
+    return find_files(path, split);
+  } catch (const Error& error) {
+    const char* key = split == data::Split::kTrain ? "dataset.path" : "dataset.validation_path";
+    throw Error(fmt::format("{}: {}", key, error.what()), error.code());
   }
 }
 

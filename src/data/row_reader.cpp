@@ -53,7 +53,10 @@ bool has_data_name(const std::filesystem::path& path) {
 
 std::vector<std::filesystem::path> data_files(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) throw bad_input("{}: no such file or directory", path.string());
+  if (!std::filesystem::exists(path, error)) {
+    throw bad_input("{}: no such file or directory{}", path.string(),
+                    path.is_relative() ? " below " + std::filesystem::current_path(error).string() : "");
+  }
   if (!std::filesystem::is_directory(path, error)) return {path};
   std::vector<std::filesystem::path> files;
   try {

@@ -185,7 +185,9 @@ class WrongData : public testing::Test {
 
 TEST_F(WrongData, MissingFile) {
   run_.set("dataset.path", "/no/such/rows.jsonl");
-  expect_refused(run_.train(), 2, {"/no/such/rows.jsonl"});
+  expect_refused(run_.train(), 2, {"dataset.path: /no/such/rows.jsonl"});
+  run_.set("dataset.path", "rows.jsonl");
+  expect_refused(run_.train(), 2, {"dataset.path: rows.jsonl: no such file or directory below /"});
 }
 
 TEST_F(WrongData, EmptySet) { expect_refused(train_on(""), 2, {"rows.jsonl"}); }
