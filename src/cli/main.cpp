@@ -26,16 +26,18 @@ constexpr const char* kUsage =
     "Fine-tunes language models: reads a Hugging Face checkpoint and a data set, trains all weights (SFT) or LoRA\n"
     "adapters, and writes a checkpoint or a PEFT adapter that other tools load.\n";
 
+std::string line_of(const Command& command) { return fmt::format("  {:<20} {}\n", command.name, command.summary); }
+
 std::string usage() {
   std::string text = kUsage;
   text += "\nCommands:\n";
-  for (const Command& command : all_commands()) text += fmt::format("  {:<18} {}\n", command.name, command.summary);
+  for (const Command& command : all_commands()) text += line_of(command);
   text +=
-      "\nGlobal options:\n"
-      "  --debug            log more\n"
-      "  --dry-run          print what would be done and do nothing\n"
-      "  --version          print the version\n"
-      "  --help             this text; after a command, that command's\n"
+      "\nGlobal options, before the command or behind it:\n"
+      "  --debug              log more\n"
+      "  --dry-run            print what would be done and do nothing\n"
+      "  --version            print the version (before it only)\n"
+      "  --help               this text; behind a command, that command's\n"
       "\nModes: direct runs on this host, and is what runs when no mode is named.\n"
       "\nA first run:  primus-cli direct train posttrain --config examples/quickstart/lora.yaml\n";
   return text;
@@ -60,7 +62,7 @@ bool is_option(const std::string& word) { return !word.empty() && word[0] == '-'
   std::size_t count = 1;
   if (at + 1 < words.size() && !is_option(words[at + 1])) count = 2;
   const std::string typed = joined(words, at, count);
-  throw bad_input("'{}' is neither a mode (direct) nor a command ({}){}. See: primus-cli --help", typed, list,
+  throw bad_input("'{}' is neither a mode (direct) nor a command ({}){} (see: primus-cli --help)", typed, list,
                   config::did_you_mean(typed, names));
 }
 
@@ -95,12 +97,14 @@ int run(const std::vector<std::string>& words) {
   for (const Command& command : all_commands()) {
     const std::size_t length = static_cast<std::size_t>(std::count(command.name.begin(), command.name.end(), ' ')) + 1;
     if (joined(words, at, length) != command.name) continue;
-    const std::vector<std::string> rest(words.begin() + static_cast<std::ptrdiff_t>(at + length), words.end());
+    std::vector<std::string> rest(words.begin() + static_cast<std::ptrdiff_t>(at + length), words.end());
     if (std::find(rest.begin(), rest.end(), "--help") != rest.end() ||
         std::find(rest.begin(), rest.end(), "-h") != rest.end()) {
       fmt::print("{}", help_of(command));
       return 0;
     }
+    debug = std::erase(rest, "--debug") > 0 || debug;
+    dry_run = std::erase(rest, "--dry-run") > 0 || dry_run;
     if (debug) log::set_level(log::Level::kDebug);
     Arguments arguments = parse_arguments(command, rest);
     arguments.dry_run = dry_run;
@@ -111,8 +115,7 @@ int run(const std::vector<std::string>& words) {
   // `train`, `config`, `benchmark` alone: say what can follow
   std::string following;
   for (const Command& command : all_commands()) {
-    if (command.name.rfind(words[at] + " ", 0) == 0)
-      following += fmt::format("  {:<18} {}\n", command.name, command.summary);
+    if (command.name.rfind(words[at] + " ", 0) == 0) following += line_of(command);
   }
   const bool alone = at + 1 == words.size() || is_option(words[at + 1]);
   if (!following.empty() && alone) {

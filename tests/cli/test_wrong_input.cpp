@@ -46,6 +46,14 @@ TEST(WrongConfiguration, OffloadingIsTrueOrFalse) {
   expect_refused(run.train({"--cpu_offloading", "2"}), 2, {"--cpu_offloading", "expected true or false"});
 }
 
+TEST(WrongConfiguration, GlobalOptionsMayStandBehindTheCommand) {
+  const TrainingRun run;
+  const Outcome outcome = run.train({"--dry-run", "--train_iters", "2"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("would write to: "), std::string::npos) << outcome.out;
+  EXPECT_FALSE(std::filesystem::exists(run.directory()));
+}
+
 TEST(WrongConfiguration, MissingFile) {
   expect_refused(run_primus({"direct", "train", "posttrain", "--config", "no/such.yaml"}), 2, {"no/such.yaml"});
 }
