@@ -10,6 +10,7 @@
 #include "monitor/monitor.h"
 #include "train/fit.h"
 #include "train/interrupt.h"
+#include "train/open_model.h"
 #include "train/resume.h"
 #include "train/setup.h"
 #include "train/trainer.h"
@@ -102,6 +103,7 @@ int run(const Arguments& arguments) {
   log::add_file((directory / "logs/train.log").string());
   log::info("run: {}", directory.string());
 
+  if (!job.config.peft_adapter.empty()) train::check_adapter(job.config);
   job.saved = train::state_to_resume(job.config, job.checkpoint);
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(job.checkpoint);
   const data::LoadedData loaded = load_data(job, tokenizer ? &*tokenizer : nullptr);

@@ -1,5 +1,8 @@
 #include "train/open_model.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "checkpoint/hf.h"
@@ -44,6 +47,25 @@ ModelSource model_source(const fs::path& base, const fs::path& path) {
       "{}: neither a Hugging Face model (config.json), nor a PEFT adapter (adapter_config.json), nor a training "
       "checkpoint (state.json, or a folder of iter_… folders)",
       path.string());
+}
+
+void check_adapter(const config::RunConfig& config) {
+  const model::LoraOptions adapter = lora_of(config.peft_adapter);
+  const auto sorted = [](std::vector<std::string> names) {
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  const bool same_scale = std::fabs(adapter.alpha - config.peft_alpha) <= 1e-6 * adapter.alpha;  // rslora's is a root
+  if (adapter.rank == config.peft_dim && same_scale &&
+      sorted(adapter.target_modules) == sorted(target_modules(config))) {
+    return;
+  }
+  throw bad_input(
+      "peft_adapter: {} is of another form than this run's adapters (peft_dim {}, peft_alpha {}, {}): to go on from "
+      "it, "
+      "set peft_dim: {}, peft_alpha: {}, peft_target_modules: [{}]",
+      config.peft_adapter, config.peft_dim, config.peft_alpha, fmt::join(target_modules(config), ", "), adapter.rank,
+      adapter.alpha, fmt::join(adapter.target_modules, ", "));
 }
 
 OpenModel::OpenModel(const ModelSource& source, const OpenOptions& open) : stream_(open.device) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "checkpoint/training_state.h"
+#include "config/run_config.h"
 #include "model/generator.h"
 #include "train/memory_plan.h"
 
@@ -21,6 +22,10 @@ struct ModelSource {
 /// What `path` is: a PEFT folder, a training state (or a folder of them: the newest), or a Hugging Face folder that
 /// takes base's place. Throws Error naming the three when it is none of them.
 ModelSource model_source(const std::filesystem::path& base, const std::filesystem::path& path);
+
+/// Throws Error when the adapter of config.peft_adapter has another rank, another scale or other modules than the run
+/// asks for, with the settings that fit it.
+void check_adapter(const config::RunConfig& config);
 
 struct OpenOptions {
   Device device;

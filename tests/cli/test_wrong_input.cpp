@@ -179,6 +179,18 @@ TEST_F(WrongCheckpoint, ElementTypeThatIsNotWrittenBecomesFloat32) {
   EXPECT_EQ(exported.at("torch_dtype"), "float32");
 }
 
+TEST(WrongAdapter, OfAnotherFormIsToldWithTheSettingsThatFit) {
+  TrainingRun run;
+  const std::string adapter = (reference("qwen3") / "lora_init").string();  // rank 4, alpha 8, all projections
+  run.set("peft_adapter", adapter);
+  run.set("dataset.path", "/no/such/rows.jsonl");  // the adapter is looked at first
+  const std::string fits = "set peft_dim: 4, peft_alpha: 8, peft_target_modules: [q_proj, k_proj, v_proj, o_proj, ";
+  expect_refused(run.train(), 2, {"peft_adapter", adapter, fits});
+  expect_refused(run.train({"--peft_dim", "4"}), 2, {fits});
+  expect_refused(run.train({"--peft_dim", "4", "--peft_alpha", "8", "--peft_target_modules", "[q_proj]"}), 2, {fits});
+  expect_refused(run.train({"--peft_dim", "4", "--peft_alpha", "8"}), 2, {"dataset.path: /no/such/rows.jsonl"});
+}
+
 class WrongData : public testing::Test {
  protected:
   Outcome train_on(const std::string& text) {
