@@ -194,6 +194,9 @@ void make_directories(const fs::path& path) {
   std::error_code code;
   fs::create_directories(path, code);
   if (code) throw host_lacks("{}: cannot create the directory: {}", path.string(), code.message());
+  if (::access(path.c_str(), W_OK | X_OK) != 0) {
+    throw host_lacks("{}: cannot write into the directory: {}", path.string(), std::strerror(errno));
+  }
 }
 
 void replace_directory(const fs::path& path, const std::function<void(const fs::path&)>& fill) {

@@ -75,7 +75,8 @@ class FileLock {
 /// AtomicFile in one call.
 void write_text(const std::filesystem::path& path, std::string_view text);
 
-/// Creates `path` with its parents. Throws Error (kHostLacks) with the system's reason.
+/// Creates `path` with its parents. Throws Error (kHostLacks) with the system's reason, also when it is there but may
+/// not be written into.
 void make_directories(const std::filesystem::path& path);
 
 /// Makes a directory whole or not at all: `fill` writes into a fresh folder beside `path`, which then replaces `path`.

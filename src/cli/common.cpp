@@ -8,6 +8,7 @@
 #include "data/cache.h"
 #include "data/row_format.h"
 #include "monitor/task_progress.h"
+#include "train/trainer.h"
 
 namespace primus::cli {
 namespace {
@@ -109,6 +110,7 @@ void require_free(const std::filesystem::path& output) {
 std::filesystem::path make_run_directory(const config::RunConfig& config) {
   std::filesystem::path directory = config.run_directory();
   make_directories(directory / "logs");
+  make_directories(train::checkpoint_directory(config));
   return directory;
 }
 

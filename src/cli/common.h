@@ -39,7 +39,8 @@ void show_progress(data::LoadSettings& settings);
 /// Throws Error when `output` is there and is no empty folder: writing would replace it with all that is in it.
 void require_free(const std::filesystem::path& output);
 
-/// The folder for what a run leaves, made if need be.
+/// The folder for what a run leaves, made if need be, as is the one for its checkpoints. Throws Error when one of them
+/// cannot be made or written into.
 std::filesystem::path make_run_directory(const config::RunConfig& config);
 
 }  // namespace primus::cli

@@ -254,6 +254,13 @@ TEST(WrongWorkspace, NoPermission) {
   expect_refused(run.train({"--workspace", "/proc/primus-test"}), 1, {"/proc/primus-test"});
 }
 
+TEST(WrongWorkspace, NoPlaceForCheckpointsIsFoundBeforeTheFirstStep) {
+  const TrainingRun run;
+  const Outcome outcome = run.train({"--save", "/proc/primus-test"});
+  expect_refused(outcome, 1, {"/proc/primus-test"});
+  EXPECT_EQ(outcome.err.find("iteration 1"), std::string::npos) << outcome.err;
+}
+
 TEST(WrongWorkspace, AFileStandsInTheWay) {
   const TrainingRun run;
   write(run.scratch() / "file", "x");
