@@ -26,7 +26,7 @@ Command export_command() {
   return {.name = "export",
           .summary = "Write a training checkpoint as a Hugging Face model or a PEFT adapter",
           .details = "An SFT run gives a model, a LoRA run an adapter.",
-          .options = {{"checkpoint", "DIR", "an iter_… folder, or the checkpoints folder: its newest", true},
+          .options = {{"checkpoint", "DIR", "an iter_… folder, or a folder of them or of the run: the newest", true},
                       {"output", "DIR", "the folder to write", true}},
           .run = run};
 }

@@ -107,7 +107,8 @@ SavedRun read_run_json(const std::string& json, const std::string& where) {
 
 std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path& path) {
   if (std::filesystem::exists(path / "state.json")) return checkpoint::VerifiedState(path);
-  return checkpoint::find_latest(path);
+  if (auto state = checkpoint::find_latest(path)) return state;
+  return checkpoint::find_latest(path / kCheckpoints);
 }
 
 std::optional<checkpoint::VerifiedState> state_to_resume(const config::RunConfig& config,

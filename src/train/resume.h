@@ -27,7 +27,8 @@ struct SavedRun {
 };
 SavedRun read_run_json(const std::string& json, const std::string& where);
 
-/// The state in `path`: itself, or the newest of the states in it; nullopt when there is none.
+/// The state in `path`: itself, or the newest of the states in it or, of a run's folder, in its checkpoints/; nullopt
+/// when there is none.
 std::optional<checkpoint::VerifiedState> open_state(const std::filesystem::path& path);
 
 /// The checkpoint that a run of this configuration goes on from, the newest in config.load or else of its own; nullopt

@@ -39,7 +39,7 @@ bool trains_adapters(const config::RunConfig& config) { return config.peft == co
 }  // namespace
 
 fs::path checkpoint_directory(const config::RunConfig& config) {
-  return config.save.empty() ? fs::path(config.run_directory()) / "checkpoints" : fs::path(config.save);
+  return config.save.empty() ? fs::path(config.run_directory()) / kCheckpoints : fs::path(config.save);
 }
 
 /// A step that has been put on the stream and not been told yet.

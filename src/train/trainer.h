@@ -92,7 +92,8 @@ class Trainer {
   std::int64_t saved_at_ = -1;
 };
 
-/// Where a run's checkpoints go: config.save, or checkpoints/ in its directory.
+constexpr const char* kCheckpoints = "checkpoints";
+/// Where a run's checkpoints go: config.save, or kCheckpoints in its directory.
 std::filesystem::path checkpoint_directory(const config::RunConfig& config);
 
 }  // namespace primus::train

@@ -303,6 +303,7 @@ TEST_P(Results, TrainedExportedAndMergedWeightsAreTheSame) {
   };
   EXPECT_NE(loss_of({}), trained);
   EXPECT_EQ(loss_of({"--checkpoint", (run.directory() / "checkpoints").string()}), trained);
+  EXPECT_EQ(loss_of({"--checkpoint", run.directory().string()}), trained);
 
   const bool lora = std::string(GetParam()) == "lora";
   const std::string exported = run.scratch() / "exported";
