@@ -64,6 +64,13 @@ std::vector<std::string> called_functions(const tokenizer::List& messages) {
   return names;
 }
 
+bool has_content_in_parts(const tokenizer::List& messages) {
+  return std::any_of(messages.begin(), messages.end(), [](const tokenizer::Value& message) {
+    const tokenizer::Value* content = message.find("content");
+    return content != nullptr && content->is_list();
+  });
+}
+
 /// Whether a template that wrote `text` passed over the row's tools, or over all of its tool calls.
 bool lacks_tools(const Example& example, std::string_view text) {
   const auto lacks_all = [&](const std::vector<std::string>& names) {
@@ -101,6 +108,19 @@ std::vector<TrainedSpan> ChatRenderer::choose(const Example& example, const std:
 }
 
 TokenRow ChatRenderer::render(const Example& example) const {
+  try {
+    return tokenize(example);
+  } catch (const Error& error) {
+    if (!has_content_in_parts(example.messages)) throw;
+    throw Error(
+        std::string(error.what()) +
+            ". The row has content in parts ([{\"type\": \"text\", …}]), which this template may not take: write "
+            "it as one text",
+        error.code());
+  }
+}
+
+TokenRow ChatRenderer::tokenize(const Example& example) const {
   const tokenizer::Value messages(example.messages);
   const tokenizer::Value& variables = example.template_variables;
   if (loss_mode_ == LossMode::kFull) {

@@ -27,6 +27,7 @@ class ChatRenderer {
   const std::string& name() const { return template_.name(); }
 
  private:
+  TokenRow tokenize(const Example& example) const;
   std::vector<tokenizer::TrainedSpan> choose(const Example& example,
                                              const std::vector<tokenizer::TrainedSpan>& assistant) const;
 

@@ -152,6 +152,13 @@ TEST(ChatRows, ToolsThatTheTemplateLeavesOutAreNoticed) {
       render(silent, R"({"messages": [{"role": "assistant", "content": "a"}], "tools": [{}, 1]})").tokens.lacks_tools);
 }
 
+TEST(ChatRows, ATemplateThatTakesTextsOnlyIsToldOfContentInParts) {
+  const auto tokenizer = tiny_tokenizer(testing::chatml());
+  const std::string message = message_of(
+      [&] { render(tokenizer, R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]})"); });
+  EXPECT_NE(message.find("write it as one text"), std::string::npos) << message;
+}
+
 TEST(ChatRows, WhatTheTemplateRaisesIsToldWithTheRow) {
   const auto tokenizer = tiny_tokenizer(R"("{{ raise_exception('only user and assistant') }}")");
   const std::string message = message_of([&] { render(tokenizer, kTwoTurns); });
