@@ -34,7 +34,7 @@ bool is_letter_option(const Command& command, const std::string& word) {
   for (const Option& option : command.options) names.push_back(option.name);
   const auto first = word.find_first_not_of('-');
   const std::string name = first == std::string::npos ? word : with_dashes(word.substr(first));
-  throw bad_input("{}: unknown option {}{}. See: primus-cli {} --help", command.name, word,
+  throw bad_input("{}: unknown option {}{} (see: primus-cli {} --help)", command.name, word,
                   config::did_you_mean(name, names), command.name);
 }
 

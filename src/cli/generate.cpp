@@ -273,7 +273,8 @@ int run(const Arguments& arguments) {
   const config::Precision computing = precision(arguments.text("precision", "bf16"));
   const config::DeviceChoice where = device_choice(arguments.text("device", "auto"));
 
-  const std::filesystem::path folder = train::resolve_checkpoint(arguments.text("model"));
+  const std::filesystem::path folder =
+      train::resolve_checkpoint(arguments.text("model"), train::CheckpointParts::kAll, "--model");
   const model::ModelConfig config = model::load_model_config(folder);
   const auto tokenizer = tokenizer::Tokenizer::load(folder);
   settings.stop_tokens = stop_tokens(config, tokenizer);
@@ -316,7 +317,7 @@ Command generate_command() {
       .details =
           "A prompt becomes a user's message in the model's chat template when it has one. With --input, each row is\n"
           "prompted up to its last assistant turn, and the answer is compared with that turn.",
-      .options = {{"model", "DIR", "the model: a folder, or a hub id in the local cache", true},
+      .options = {{"model", "DIR", "the model: a folder or a hub id", true},
                   {"adapter", "DIR", "a PEFT adapter over it"},
                   {"prompt", "TEXT", "what to answer; - reads standard input"},
                   {"system", "TEXT", "a system message before the prompt"},

@@ -9,7 +9,8 @@ namespace primus::cli {
 namespace {
 
 int run(const Arguments& arguments) {
-  const std::filesystem::path model = train::resolve_checkpoint(arguments.text("model"));
+  const std::filesystem::path model =
+      train::resolve_checkpoint(arguments.text("model"), train::CheckpointParts::kAll, "--model");
   const std::filesystem::path output = arguments.text("output");
   require_free(output);
   if (arguments.dry_run) {
@@ -27,7 +28,7 @@ Command merge_command() {
   return {.name = "merge",
           .summary = "Merge a LoRA adapter into its base model's weights",
           .details = "The result is a Hugging Face folder in the base model's element type.",
-          .options = {{"model", "DIR", "the base model: a folder, or a hub id in the local cache", true},
+          .options = {{"model", "DIR", "the base model: a folder or a hub id", true},
                       {"adapter", "DIR", "the PEFT adapter's folder", true},
                       {"output", "DIR", "the folder to write", true}},
           .run = run};

@@ -100,7 +100,7 @@ void print_for_people(const Tokenized& row, const tokenizer::Tokenizer& tokenize
 
 int run(const Arguments& arguments) {
   const auto tokenizer = tokenizer::Tokenizer::load(
-      train::resolve_checkpoint(arguments.text("model"), train::CheckpointParts::kWithoutWeights));
+      train::resolve_checkpoint(arguments.text("model"), train::CheckpointParts::kWithoutWeights, "--model"));
   RowTokenizer rows(tokenizer, arguments.text("chat-template"));
   const bool for_people = !arguments.has("json") && ::isatty(STDOUT_FILENO) == 1;
   std::string line;

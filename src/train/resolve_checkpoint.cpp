@@ -23,8 +23,7 @@ std::vector<std::string> choose_files(const std::vector<std::string>& paths, Che
   const bool whole = std::find(paths.begin(), paths.end(), "model.safetensors") != paths.end();
   const bool weights = parts == CheckpointParts::kAll;
   if (weights && !whole && std::none_of(paths.begin(), paths.end(), is_shard)) {
-    throw bad_input("hf_path: {} has no model.safetensors and no shards of it on the hub: convert its weights",
-                    hf_path);
+    throw bad_input("{} has no model.safetensors and no shards of it on the hub: convert its weights", hf_path);
   }
   std::vector<std::string> chosen;
   for (const std::string& path : paths) {
@@ -47,14 +46,14 @@ bool suffices(const fs::path& snapshot, CheckpointParts parts) {
 
 }  // namespace
 
-fs::path resolve_checkpoint(const std::string& hf_path, CheckpointParts parts) {
+fs::path resolve_checkpoint(const std::string& hf_path, CheckpointParts parts, const std::string& key) {
   if (hf_path.empty()) {
     throw bad_input("hf_path is not set: name a checkpoint's folder or a hub id, in the YAML file or with --hf_path");
   }
   if (fs::is_directory(hf_path)) return hf_path;
   const auto repository = hub::parse_repository(hf_path, hub::Kind::kModel);
   if (!repository) {
-    throw bad_input("hf_path: {}: no such folder. Name a folder with config.json and model.safetensors, or a hub id",
+    throw bad_input("{}: {}: no such folder. Name a folder with config.json and model.safetensors, or a hub id", key,
                     hf_path);
   }
   monitor::TaskProgress progress({.label = "downloading"});
@@ -67,7 +66,7 @@ fs::path resolve_checkpoint(const std::string& hf_path, CheckpointParts parts) {
          .suffices = [&](const fs::path& snapshot) { return suffices(snapshot, parts); }},
         settings);
   } catch (const Error& error) {
-    throw Error(fmt::format("hf_path: {} is no folder here, so it is taken for a hub id. {}", hf_path, error.what()),
+    throw Error(fmt::format("{}: {} is no folder here, so it is taken for a hub id. {}", key, hf_path, error.what()),
                 error.code());
   }
 }

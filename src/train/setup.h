@@ -22,8 +22,10 @@ DType choose_compute_dtype(config::Precision precision, Device device);
 enum class CheckpointParts { kAll, kWithoutWeights };
 
 /// The folder of a checkpoint: `hf_path` itself, or the snapshot of a hub id ("Qwen/Qwen3-0.6B", "…@revision") in the
-/// Hugging Face cache, to which it is downloaded when it is not there (hub/hub.h). Throws Error saying where it looked.
-std::filesystem::path resolve_checkpoint(const std::string& hf_path, CheckpointParts parts = CheckpointParts::kAll);
+/// Hugging Face cache, to which it is downloaded when it is not there (hub/hub.h). Throws Error saying where it looked;
+/// `key` is what the user named it with.
+std::filesystem::path resolve_checkpoint(const std::string& hf_path, CheckpointParts parts = CheckpointParts::kAll,
+                                         const std::string& key = "hf_path");
 
 /// Megatron's recompute settings as a policy over `layers` layers. Throws Error for a module that cannot be recomputed.
 model::RecomputePolicy recompute_policy(const config::RunConfig& config, std::int64_t layers);
