@@ -71,7 +71,8 @@ Preset find_preset(PresetKind kind, const std::string& framework, const std::str
     searched.push_back(presets.string());
   }
   std::vector<fs::path> folders = {fs::current_path()};
-  if (!run_file.empty()) folders.insert(folders.begin(), fs::absolute(run_file).parent_path());
+  const fs::path beside = run_file.empty() ? folders.front() : fs::absolute(run_file).parent_path().lexically_normal();
+  if (beside != folders.front()) folders.insert(folders.begin(), beside);
   for (const fs::path& folder : folders) {
     const fs::path path = (folder / file).lexically_normal();
     if (fs::is_regular_file(path, failure)) return {short_path(path), path.string()};

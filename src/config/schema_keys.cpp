@@ -35,7 +35,7 @@ void add_run_keys(KeyTable& table) {
 
 KeySpec& add_model_config(KeyTable& table) {
   KeySpec& key = table.custom("model_config", Kind::kTree, "map",
-                              "The model's shape in the terms of its config.json, for `plan` and `benchmark` without "
+                              "The model's shape in the terms of its config.json, for `benchmark` without "
                               "files. A checkpoint's own config.json comes first. Merged over the preset's.");
   key.set = [](RunConfig& config, const YamlNode& node) {
     if (node.kind != YamlNode::Kind::kMap) {
@@ -128,7 +128,7 @@ void add_layout_keys(KeyTable& table) {
 void add_batch_keys(KeyTable& table) {
   table.section(Place::kSettings, "Batch and schedule");
   table.integer("train_iters", &RunConfig::train_iters, kPositive, "Optimizer steps.")
-      .called_elsewhere({"max_steps", "num_train_epochs", "num_epochs", "train_steps"});
+      .called_elsewhere({"max_steps", "num_train_epochs", "num_epochs", "epochs", "train_steps"});
   table
       .integer("global_batch_size", &RunConfig::global_batch_size, kPositive,
                "Rows (packs, when packed_sequence is true) of one optimizer step, over all devices.")

@@ -282,8 +282,8 @@ void download(Listing& listing, const CachedRepository& cached, const RemoteRepo
   }
   check_space(to_come, cached, remote.title());
   const std::string count = missing.size() == 1 ? "a file" : fmt::format("{} files", missing.size());
-  log::info("{}: downloading {}, {:.1f} MB, from {} to {}", remote.title(), count,
-            static_cast<double>(to_come) * 1e-6, settings.endpoint, cached.folder().string());
+  log::info("{}: downloading {}, {:.1f} MB, from {} to {}", remote.title(), count, static_cast<double>(to_come) * 1e-6,
+            settings.endpoint, cached.folder().string());
   for_each_file(missing, shared,
                 [&](RemoteFile& file, HttpClient& client) { FileDownload(file, shared, client).run(); });
 }

@@ -1,4 +1,5 @@
 #include "config/presets.h"
+#include "config/show.h"
 #include "config/yaml_tree.h"
 #include "support.h"
 
@@ -50,6 +51,31 @@ TEST_F(PresetsTest, EveryPresetOfTheProjectLoads) {
     ++count;
   }
   EXPECT_GE(count, 21);
+}
+
+TEST_F(PresetsTest, EveryTrainerPresetAndExampleOfTheProjectLoads) {
+  const std::filesystem::path root(PRIMUS_SOURCE_DIR);
+  for (const auto& entry : std::filesystem::directory_iterator(root / "configs/modules/megatron_bridge")) {
+    const Resolved resolved =
+        load({{}, {{"model", "qwen3_8b"}, {"config", entry.path().filename().string()}}, environment()});
+    EXPECT_TRUE(resolved.ignored_keys.empty()) << entry.path();
+  }
+  variables_["SMOLLM2"] = variables_["GSM8K"] = "somewhere";
+  int examples = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root / "examples")) {
+    if (entry.path().extension() != ".yaml") continue;
+    const Resolved resolved = load_file(entry.path());
+    EXPECT_TRUE(resolved.ignored_keys.empty()) << entry.path();
+    ++examples;
+  }
+  EXPECT_GE(examples, 8);
+}
+
+/// A preset says what holds without it, so that reading it is reading the defaults.
+TEST_F(PresetsTest, TheTrainerPresetIsTheDefaults) {
+  RunConfig preset = load({{}, {{"model", "qwen3_8b"}, {"config", "sft_trainer.yaml"}}, environment()}).config;
+  preset.config.clear();
+  EXPECT_EQ(to_yaml(preset), to_yaml(load({{}, {{"model", "qwen3_8b"}}, environment()}).config));
 }
 
 TEST_F(PresetsTest, ModelConfigIsJson) {
