@@ -25,7 +25,23 @@ class PlainFile : public ByteSource {
     if (!file_) throw bad_input("cannot open {}: {}", path_.string(), std::strerror(errno));
   }
 
+  /// The first bytes, which read() gives all the same: a pipe cannot be rewound. Before the first read().
+  std::string_view peek(std::size_t size) {
+    ahead_.resize(size);
+    ahead_.resize(read_file(ahead_));
+    return ahead_;
+  }
+
   std::size_t read(std::span<char> out) override {
+    if (ahead_.empty()) return read_file(out);
+    const std::size_t size = ahead_.copy(out.data(), out.size());
+    ahead_.erase(0, size);
+    return size;
+  }
+  std::int64_t position() const override { return position_; }
+
+ private:
+  std::size_t read_file(std::span<char> out) {
     errno = 0;
     const std::size_t size = std::fread(out.data(), 1, out.size(), file_.get());
     if (size < out.size() && std::ferror(file_.get()) != 0) {
@@ -34,14 +50,9 @@ class PlainFile : public ByteSource {
     position_ += static_cast<std::int64_t>(size);
     return size;
   }
-  std::int64_t position() const override { return position_; }
-  void rewind() {
-    std::rewind(file_.get());
-    position_ = 0;
-  }
 
- private:
   std::filesystem::path path_;
+  std::string ahead_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
   std::int64_t position_ = 0;
 };
@@ -123,7 +134,8 @@ constexpr ForeignKind kForeign[] = {{"PAR1"sv, "Parquet"},
                                     {"\xfd"
                                      "7zXZ"sv,
                                      "xz data"},
-                                    {"BZh"sv, "bzip2 data"}};
+                                    {"BZh"sv, "bzip2 data"},
+                                    {"version https://git-lfs"sv, "a Git LFS pointer (git lfs pull fetches the file)"}};
 
 }  // namespace
 
@@ -131,17 +143,21 @@ std::unique_ptr<ByteSource> open_bytes(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) throw bad_input("{} is a directory, not a data file", path.string());
   auto plain = std::make_unique<PlainFile>(path);
-  char head[8];
-  const std::string_view begin(head, plain->read(head));
-  if (begin.starts_with("\x1f\x8b")) return std::make_unique<GzipFile>(path);
-  if (is_zstd(begin)) return std::make_unique<ZstdFile>(path);
+  const std::string_view begin = plain->peek(32);
+  const bool gzip = begin.starts_with("\x1f\x8b");
+  if (gzip || is_zstd(begin)) {
+    if (!std::filesystem::is_regular_file(path, error)) {
+      throw bad_input("{}: compressed data in a pipe: decompress it into the pipe (zcat, zstdcat)", path.string());
+    }
+    if (gzip) return std::make_unique<GzipFile>(path);
+    return std::make_unique<ZstdFile>(path);
+  }
   for (const ForeignKind& kind : kForeign) {
     if (begin.starts_with(kind.begin)) {
       throw bad_input("{} is {}; data must be JSON lines or a JSON array (.jsonl, .json, also .gz or .zst)",
                       path.string(), kind.name);
     }
   }
-  plain->rewind();
   return plain;
 }
 

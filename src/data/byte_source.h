@@ -20,7 +20,8 @@ class ByteSource {
 };
 
 /// A plain, gzip or zstd file, told apart by its first bytes. Throws Error naming the file when it cannot be opened or
-/// is of a kind that holds no JSON (Parquet, Arrow, zip, xz, bzip2).
+/// is of a kind that holds no JSON (Parquet, Arrow, zip, xz, bzip2, a Git LFS pointer). A pipe is taken too, when it is
+/// plain.
 std::unique_ptr<ByteSource> open_bytes(const std::filesystem::path& path);
 
 }  // namespace primus::data

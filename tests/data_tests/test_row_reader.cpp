@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+
+#include <array>
 
 #include "data/row_reader.h"
 #include "data_folder.h"
@@ -136,11 +139,37 @@ TEST(RowReader, NamesACompressedFileThatIsBroken) {
   }
 }
 
+/// A path that gives `bytes` once, as <(command) in a shell.
+class Pipe {
+ public:
+  explicit Pipe(std::string_view bytes) {
+    EXPECT_EQ(::pipe(ends_.data()), 0);
+    EXPECT_EQ(::write(ends_[1], bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    ::close(ends_[1]);
+  }
+  ~Pipe() { ::close(ends_[0]); }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(ends_[0]); }
+
+ private:
+  std::array<int, 2> ends_{};
+};
+
+TEST(RowReader, ReadsAPipe) {
+  const DataFolder folder;
+  const std::string text = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+  EXPECT_EQ(read_all(Pipe(text).path()), read_all(folder.write("a.jsonl", text)));
+  EXPECT_NE(message_of([&] { read_all(Pipe(zstd(text)).path()); }).find("decompress it into the pipe"),
+            std::string::npos);
+}
+
 TEST(RowReader, NamesKindsOfFilesThatHoldNoJson) {
   const DataFolder folder;
   const auto parquet = folder.write("a.parquet", "PAR1aaaaaa");
   EXPECT_EQ(message_of([&] { read_all(parquet); }),
             parquet + " is Parquet; data must be JSON lines or a JSON array (.jsonl, .json, also .gz or .zst)");
+  const auto pointer = folder.write("a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n");
+  EXPECT_NE(message_of([&] { read_all(pointer); }).find("is a Git LFS pointer (git lfs pull fetches the file); "),
+            std::string::npos);
   EXPECT_EQ(message_of([&] { read_all(folder.path() + "/none"); }),
             "cannot open " + folder.path() + "/none: No such file or directory");
 }
