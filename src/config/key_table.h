@@ -90,6 +90,7 @@ class KeyTable {
   KeySpec& choice(std::string name, Value Owner::*member, std::vector<std::pair<std::string, Value>> values,
                   std::string meaning) {
     std::vector<std::string> names;
+    names.reserve(values.size());
     for (const auto& [value_name, value] : values) names.push_back(value_name);
     KeySpec& key =
         add<Value>(name, Kind::kChoice, fmt::format("{}", fmt::join(names, ", ")), member, std::move(meaning));

@@ -102,6 +102,7 @@ std::vector<double> read_number_list(const YamlNode& node, std::string_view key,
   if (node.kind == YamlNode::Kind::kScalar) return {read_number(node, key, range)};
   if (node.kind != YamlNode::Kind::kList) refuse(node, key, "a list of numbers" + range.text());
   std::vector<double> numbers;
+  numbers.reserve(node.items.size());
   for (const YamlNode& item : node.items) {
     numbers.push_back(read_number(item, fmt::format("{}[{}]", key, numbers.size()), range));
   }
@@ -145,11 +146,13 @@ std::string to_json(const YamlNode& node) {
     }
     case YamlNode::Kind::kList: {
       std::vector<std::string> items;
+      items.reserve(node.items.size());
       for (const YamlNode& item : node.items) items.push_back(to_json(item));
       return fmt::format("[{}]", fmt::join(items, ", "));
     }
     case YamlNode::Kind::kMap: {
       std::vector<std::string> items;
+      items.reserve(node.entries.size());
       for (const MapEntry& entry : node.entries) {
         items.push_back(fmt::format("{}: {}", emit_json_string(entry.key), to_json(entry.value)));
       }

@@ -98,11 +98,11 @@ void Decoder::add(const Value& spec, const std::string& where) {
   } else if (type == "Sequence") {
     for (const Value& member : spec::list(spec, "decoders", where)) add(member, where);
   } else if (type == "Replace") {
-    steps_.push_back(Replace{spec::pattern(spec, where), spec::text(spec, "content", where)});
+    steps_.emplace_back(Replace{spec::pattern(spec, where), spec::text(spec, "content", where)});
   } else if (type == "ByteFallback") {
-    steps_.push_back(ByteFallback{});
+    steps_.emplace_back(ByteFallback{});
   } else if (type == "Fuse") {
-    steps_.push_back(Fuse{});
+    steps_.emplace_back(Fuse{});
   } else if (type == "Strip") {
     const auto count = [&](std::string_view key) {
       const std::int64_t value = spec::integer_or(spec, key, 0, where);
@@ -111,12 +111,12 @@ void Decoder::add(const Value& spec, const std::string& where) {
     };
     const std::string content = spec::text(spec, "content", where);
     if (content.empty()) throw bad_input("{}: \"content\" must not be empty", where);
-    steps_.push_back(Strip{content, count("start"), count("stop")});
+    steps_.emplace_back(Strip{content, count("start"), count("stop")});
   } else if (type == "Metaspace") {
     const std::string mark = spec::text_or(spec, "replacement", "\xE2\x96\x81", where);
     if (mark.empty()) throw bad_input("{}: \"replacement\" must not be empty", where);
     const std::string otherwise = spec::flag(spec, "add_prefix_space", true, where) ? "always" : "never";
-    steps_.push_back(Metaspace{mark, spec::text_or(spec, "prepend_scheme", otherwise, where) != "never"});
+    steps_.emplace_back(Metaspace{mark, spec::text_or(spec, "prepend_scheme", otherwise, where) != "never"});
   } else {
     throw bad_input(
         "{}: the decoder {} is not supported (ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace and Sequence "
@@ -132,6 +132,7 @@ std::string Decoder::decode(const std::vector<Token>& tokens) const {
     return unicode::replace_invalid(bytes);
   }
   std::vector<std::string> texts;
+  texts.reserve(tokens.size());
   for (const Token& token : tokens) texts.emplace_back(token.text);
   for (const Step& step : steps_) {
     if (const auto* replace = std::get_if<Replace>(&step)) {

@@ -269,6 +269,7 @@ PreTokenizerSpec make_sequence(const Value& spec, const std::string& where) {
   bool byte_level = false;
   for (const Value& member : spec::list(spec, "pretokenizers", where)) {
     if (byte_level) throw bad_input("{}: nothing may follow ByteLevel in a Sequence", where);
+    // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): made owns its step
     PreTokenizerSpec made = make_pre_tokenizer(member, where);
     if (made.step) steps.push_back(std::move(made.step));
     byte_level = made.byte_level;

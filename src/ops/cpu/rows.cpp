@@ -46,8 +46,9 @@ void scatter_rows(Stream&, const ScatterRows& args) {
 }
 
 void embedding_backward(Stream&, const EmbeddingBackward& args) {
-  const auto& [ids, d_out, d_table] = args;
-  const std::int32_t* rows = ids.as<std::int32_t>();
+  const Tensor& d_out = args.d_out;
+  const Tensor& d_table = args.d_table;
+  const std::int32_t* rows = args.ids.as<std::int32_t>();
   const ElementKernels& from = kernels_of(d_out.dtype());
   const ElementKernels& to = kernels_of(d_table.dtype());
   const bool same_type = d_out.dtype() == d_table.dtype();

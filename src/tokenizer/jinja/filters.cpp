@@ -139,7 +139,7 @@ Value truncate(Interpreter&, const Value& value, const Arguments& arguments) {
   const bool has_leeway = leeway_given != nullptr && !leeway_given->is_null();
   const std::int64_t leeway = has_leeway ? to_integer(*leeway_given, "leeway") : 5;
   const std::string end = end_given == nullptr ? "..." : to_text(*end_given);
-  const Value text(to_text(value));
+  Value text(to_text(value));
   const auto size = static_cast<std::int64_t>(length(text));
   const std::int64_t keep = most - static_cast<std::int64_t>(unicode::count(end));
   if (keep < 0 || leeway < 0) throw Fault("truncate: the length is shorter than the end");
@@ -197,7 +197,7 @@ Value to_int(Interpreter&, const Value& value, const Arguments& arguments) {
   const Value* otherwise = arguments.find(0, "default");
   const Value* base_given = arguments.find(1, "base");
   const std::int64_t base = base_given == nullptr ? 10 : to_integer(*base_given, "base");
-  const Value fallback = otherwise == nullptr ? Value(0) : *otherwise;
+  Value fallback = otherwise == nullptr ? Value(0) : *otherwise;
   if (value.is_int() || value.kind() == Value::Kind::kBigInt) return value;
   if (value.is_bool()) return Value(value.as_bool() ? 1 : 0);
   double number = 0;
@@ -223,7 +223,7 @@ Value to_int(Interpreter&, const Value& value, const Arguments& arguments) {
 Value to_float(Interpreter&, const Value& value, const Arguments& arguments) {
   arguments.check("float", 1, {"default"});
   const Value* otherwise = arguments.find(0, "default");
-  const Value fallback = otherwise == nullptr ? Value(0.0) : *otherwise;
+  Value fallback = otherwise == nullptr ? Value(0.0) : *otherwise;
   if (is_number(value)) return Value(value.is_bool() ? (value.as_bool() ? 1.0 : 0.0) : value.as_float());
   if (!value.is_string()) return fallback;
   const std::string text = strip(value.as_string(), nullptr, true, true);

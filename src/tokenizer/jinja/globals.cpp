@@ -103,7 +103,7 @@ Dict members_of(const Arguments& arguments, std::string_view function) {
 }
 
 Value make_namespace(Interpreter& interpreter, const Arguments& arguments) {
-  const Value made = interpreter.make_object<Namespace>();
+  Value made = interpreter.make_object<Namespace>();
   for (const auto& [name, value] : members_of(arguments, "namespace")) {
     if (name.starts_with('_')) throw Fault("a namespace holds no names that begin with '_'");
     static_cast<Namespace&>(object_of(made)).set(name, value);

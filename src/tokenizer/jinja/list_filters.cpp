@@ -21,7 +21,7 @@ const Value& nothing() {
 
 Value step_into(Interpreter& interpreter, const Value& value, const Value& key) {
   static const Value missing = Value::undefined("the value has no such attribute");
-  const Value found = item(value, key, missing);
+  Value found = item(value, key, missing);
   if (!found.is_undefined() || !key.is_string()) return found;
   return value.is_dict() && !has_method(value, key.as_string())
              ? found
