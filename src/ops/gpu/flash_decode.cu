@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) decode_kernel(const FlashDe
     }
     score = lanes_sum(score);
     const float highest = fmaxf(mine.highest, score);
-    const float correction = exp2_fast(mine.highest - highest), weight = exp2_fast(score - highest);
+    const float correction = fast_exp2(mine.highest - highest), weight = fast_exp2(score - highest);
     mine.highest = highest;
     mine.sum = mine.sum * correction + weight;
 #pragma unroll
@@ -78,10 +78,10 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) decode_kernel(const FlashDe
   float highest = shared_highest[0];  // warp 0 has a key
   for (int w = 1; w < kWarps; ++w) highest = fmaxf(highest, shared_highest[w]);
   float sum = 0.0F;
-  for (int w = 0; w < kWarps; ++w) sum += shared_sum[w] * exp2_fast(shared_highest[w] - highest);
+  for (int w = 0; w < kWarps; ++w) sum += shared_sum[w] * fast_exp2(shared_highest[w] - highest);
   for (int d = static_cast<int>(threadIdx.x); d < dim; d += kWarps * kWarpSize) {
     float value = 0.0F;
-    for (int w = 0; w < kWarps; ++w) value += shared_out[w][d] * exp2_fast(shared_highest[w] - highest);
+    for (int w = 0; w < kWarps; ++w) value += shared_out[w][d] * fast_exp2(shared_highest[w] - highest);
     args.out.data[token * args.out.stride + static_cast<std::int64_t>(head) * dim + d] = from_float<T>(value / sum);
   }
 }

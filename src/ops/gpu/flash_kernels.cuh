@@ -10,7 +10,7 @@
 /// offers:
 ///
 ///   Own, Stream          a tile in shared memory; copy fills it, rows that do not exist with zeros, which others see
-///                        after copies_arrived and a barrier
+///                        after wait_for_copies and a barrier
 ///   Left                 the team's rows of an Own tile as a left operand
 ///   multiply             scores (kRows, kStrip) = left · stripᵀ
 ///   accumulate           output (kRows, head_dim) += scores · strip
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   unsigned char* const stages = memory + Tile::Own::kBytes;
   Tile::copy(q_tile, block.q, place.first_row);
   block.copy_keys(stages, 0);
-  Tile::copies_arrived();
+  Tile::wait_for_copies();
   __syncthreads();
 
   const int team_row = block.team_row(), tiles = block.tiles();
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   Output<Tile> out = {};
 
   for (int tile = 0; tile < tiles; ++tile) {
-    Tile::copies_arrived();
+    Tile::wait_for_copies();
     __syncthreads();
     if (tile + 1 < tiles) block.copy_keys(stages, tile + 1);
     const Stage<Tile> stage(stages, tile);
@@ -130,12 +130,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
         for (int j = 1; j < Tile::kLaneColumns; ++j) highest = fmaxf(highest, scores[i][j]);
         highest = fmaxf(row_max[i], Tile::row_max(highest) * scale);
-        const float correction = exp2_fast(row_max[i] - highest);
+        const float correction = fast_exp2(row_max[i] - highest);
         row_max[i] = highest;
         float sum = 0.0F;
 #pragma unroll
         for (int j = 0; j < Tile::kLaneColumns; ++j) {
-          scores[i][j] = exp2_fast(scores[i][j] * scale - highest);
+          scores[i][j] = fast_exp2(scores[i][j] * scale - highest);
           sum += scores[i][j];
         }
         row_sum[i] = row_sum[i] * correction + sum;
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   Tile::copy(d_out_tile, d_out, place.first_row);
   block.copy_keys(stages, 0);
   compute_delta<Tile>(args, place, block.kv_head, shared_delta);
-  Tile::copies_arrived();
+  Tile::wait_for_copies();
   __syncthreads();
 
   const int team = static_cast<int>(threadIdx.x) / Tile::kTeam;
@@ -230,7 +230,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   Output<Tile> d_q = {};
 
   for (int tile = 0; tile < tiles; ++tile) {
-    Tile::copies_arrived();
+    Tile::wait_for_copies();
     __syncthreads();
     if (tile + 1 < tiles) block.copy_keys(stages, tile + 1);
     const Stage<Tile> stage(stages, tile);
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
       for (int i = 0; i < Tile::kLaneRows; ++i) {
 #pragma unroll
-        for (int j = 0; j < Tile::kLaneColumns; ++j) scores[i][j] = exp2_fast(scores[i][j] * scale - lse[i]);
+        for (int j = 0; j < Tile::kLaneColumns; ++j) scores[i][j] = fast_exp2(scores[i][j] * scale - lse[i]);
       }
       if (first_key + Tile::kStrip - 1 > team_first_token) {
 #pragma unroll
@@ -330,7 +330,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   Tile::copy(k_tile, k, place.first_row);
   Tile::copy(v_tile, v, place.first_row);
   copy_stage(0);
-  Tile::copies_arrived();
+  Tile::wait_for_copies();
   __syncthreads();
 
   const int team = static_cast<int>(threadIdx.x) / Tile::kTeam;
@@ -340,7 +340,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   Output<Tile> d_k = {}, d_v = {};
 
   for (int tile = 0; tile < tiles; ++tile) {
-    Tile::copies_arrived();
+    Tile::wait_for_copies();
     __syncthreads();
     if (tile + 1 < tiles) copy_stage(tile + 1);
     const Stage<Tile> stage(stages, tile);
@@ -355,7 +355,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       for (int j = 0; j < Tile::kLaneColumns; ++j) {
         const float lse = statistics.lse[strip + Tile::column_of(j)] * kLog2E;
 #pragma unroll
-        for (int i = 0; i < Tile::kLaneRows; ++i) scores[i][j] = exp2_fast(scores[i][j] * scale - lse);
+        for (int i = 0; i < Tile::kLaneRows; ++i) scores[i][j] = fast_exp2(scores[i][j] * scale - lse);
       }
       if (statistics.token[strip] < team_key + Tile::kRows - 1) {
 #pragma unroll

@@ -41,8 +41,8 @@ struct MmaTile {
   class LeftInShared {
    public:
     __device__ LeftInShared(const Own& tile, int team) : tile_(tile), row_(team * kRows) {}
-    __device__ Fragment fragment(int row_tile, int depth) const {
-      return load(tile_.at(row_ + 16 * row_tile, 2 * depth, lane_of_warp() % 16, lane_of_warp() / 16));
+    __device__ mma::Fragment fragment(int row_tile, int depth) const {
+      return mma::load(tile_.at(row_ + 16 * row_tile, 2 * depth, lane_of_warp() % 16, lane_of_warp() / 16));
     }
 
    private:
@@ -59,10 +59,10 @@ struct MmaTile {
         for (int depth = 0; depth < kDim / 16; ++depth) fragments_[m][depth] = shared.fragment(m, depth);
       }
     }
-    __device__ Fragment fragment(int row_tile, int depth) const { return fragments_[row_tile][depth]; }
+    __device__ mma::Fragment fragment(int row_tile, int depth) const { return fragments_[row_tile][depth]; }
 
    private:
-    Fragment fragments_[kRowTiles][kDim / 16];
+    mma::Fragment fragments_[kRowTiles][kDim / 16];
   };
   using Left = std::conditional_t<kBlock.left_in_registers, LeftInRegisters, LeftInShared>;
 
@@ -70,7 +70,7 @@ struct MmaTile {
   __device__ static void copy(const SharedTile& tile, const HeadRows<const T>& rows, int first) {
     copy_panels<kThreads>(tile, rows, first);
   }
-  __device__ static void copies_arrived() { flash::copies_arrived(); }
+  __device__ static void wait_for_copies() { gpu::wait_for_copies(); }
 
   __device__ static void multiply(float (&scores)[kLaneRows][kLaneColumns], const Left& left, const Stream& right,
                                   int strip) {
@@ -81,12 +81,12 @@ struct MmaTile {
     }
 #pragma unroll
     for (int depth = 0; depth < kDim / 16; ++depth) {
-      Fragment a[kRowTiles];
+      mma::Fragment a[kRowTiles];
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) a[m] = left.fragment(m, depth);
 #pragma unroll
       for (int n = 0; n < kStrip / 16; ++n) {
-        const Fragment b = load(
+        const mma::Fragment b = mma::load(
             right.at(strip + 16 * n, 2 * depth, lane_of_warp() % 8 + lane_of_warp() / 16 * 8, lane_of_warp() / 8 % 2));
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) multiply_add(scores, m, n, a[m], b);
@@ -98,13 +98,13 @@ struct MmaTile {
                                     const float (&scores)[kLaneRows][kLaneColumns], const Stream& right, int strip) {
 #pragma unroll
     for (int depth = 0; depth < kStrip / 16; ++depth) {
-      Fragment a[kRowTiles];
+      mma::Fragment a[kRowTiles];
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) a[m] = as_fragment<T>(scores, 2 * m, depth);
 #pragma unroll
       for (int n = 0; n < kDim / 16; ++n) {
-        const Fragment b =
-            load_transposed(right.at(strip + 16 * depth, 2 * n, lane_of_warp() % 16, lane_of_warp() / 16));
+        const mma::Fragment b =
+            mma::load_transposed(right.at(strip + 16 * depth, 2 * n, lane_of_warp() % 16, lane_of_warp() / 16));
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) multiply_add(out, m, n, a[m], b);
       }
@@ -127,44 +127,15 @@ struct MmaTile {
   }
 
  private:
-  __device__ static Fragment load(const unsigned char* chunk) {
-    Fragment f;
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(f.words[0]), "=r"(f.words[1]), "=r"(f.words[2]), "=r"(f.words[3])
-                 : "r"(static_cast<unsigned>(__cvta_generic_to_shared(chunk))));
-    return f;
-  }
-  __device__ static Fragment load_transposed(const unsigned char* chunk) {
-    Fragment f;
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(f.words[0]), "=r"(f.words[1]), "=r"(f.words[2]), "=r"(f.words[3])
-                 : "r"(static_cast<unsigned>(__cvta_generic_to_shared(chunk))));
-    return f;
-  }
-
   /// sums(16 × 16 tile m, n) += a · b, as two instructions of 8 columns.
   template <int kColumns>
-  __device__ static void multiply_add(float (&sums)[kLaneRows][kColumns], int m, int n, const Fragment& a,
-                                      const Fragment& b) {
+  __device__ static void multiply_add(float (&sums)[kLaneRows][kColumns], int m, int n, const mma::Fragment& a,
+                                      const mma::Fragment& b) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int j = 4 * n + 2 * half;
-      multiply_add(sums[2 * m][j], sums[2 * m][j + 1], sums[2 * m + 1][j], sums[2 * m + 1][j + 1], a, b.words[2 * half],
-                   b.words[2 * half + 1]);
-    }
-  }
-  __device__ static void multiply_add(float& c0, float& c1, float& c2, float& c3, const Fragment& a, unsigned b0,
-                                      unsigned b1) {
-    if constexpr (std::is_same_v<T, F16>) {
-      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-          "{%0, %1, %2, %3};"
-          : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
-          : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b0), "r"(b1));
-    } else {
-      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-          "{%0, %1, %2, %3};"
-          : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
-          : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b0), "r"(b1));
+      mma::multiply_add<T>(sums[2 * m][j], sums[2 * m][j + 1], sums[2 * m + 1][j], sums[2 * m + 1][j + 1], a,
+                           b.words[2 * half], b.words[2 * half + 1]);
     }
   }
 };

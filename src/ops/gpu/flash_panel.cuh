@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "ops/gpu/flash_support.cuh"
+#include "ops/gpu/mma.cuh"
 
 /// What the tiles with NVIDIA's matrix instructions share: 16-bit matrices in shared memory, and sums in registers.
 namespace primus::ops::gpu::flash {
@@ -28,36 +29,21 @@ struct PanelTile {
   }
 };
 
-/// A 16 × 16 left operand of a warp, and sums: a lane has the rows lane / 4 and 8 further, and of every 8 columns the
-/// pair lane % 4. So sums, rounded, are the left operand of the next product.
-struct Fragment {
-  unsigned words[4];
-};
-
+// Sums of a warp: a lane has the rows lane / 4 and 8 further, and of every 8 columns the pair lane % 4. So sums,
+// rounded, are the left operand of the next product (mma::Fragment).
 __device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % kWarpSize; }
 __device__ inline int row_of_sum(int i) { return i * 8 + lane_of_warp() / 4; }
 __device__ inline int column_of_sum(int j) { return j / 2 * 8 + lane_of_warp() % 4 * 2 + j % 2; }
 
-template <typename T>
-__device__ unsigned pack_pair(float low, float high) {
-  unsigned word;
-  if constexpr (std::is_same_v<T, F16>) {
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
-  } else {
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
-  }
-  return word;
-}
-
 /// Columns 16·depth … of the 16 rows that begin with sums[first].
 template <typename T, int kLaneRows, int kLaneColumns>
-__device__ Fragment as_fragment(const float (&sums)[kLaneRows][kLaneColumns], int first, int depth) {
-  Fragment fragment;
+__device__ mma::Fragment as_fragment(const float (&sums)[kLaneRows][kLaneColumns], int first, int depth) {
+  mma::Fragment fragment;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int j = 4 * depth + 2 * half;
-    fragment.words[2 * half] = pack_pair<T>(sums[first][j], sums[first][j + 1]);
-    fragment.words[2 * half + 1] = pack_pair<T>(sums[first + 1][j], sums[first + 1][j + 1]);
+    fragment.words[2 * half] = pair_of(sums[first][j], sums[first][j + 1], T{}).bits;
+    fragment.words[2 * half + 1] = pair_of(sums[first + 1][j], sums[first + 1][j + 1], T{}).bits;
   }
   return fragment;
 }
@@ -112,7 +98,7 @@ __device__ void store_sums(const HeadRows<T>& rows, int first, const float (&sum
     T* const to = rows.at(row);
 #pragma unroll
     for (int j = 0; j < kLaneColumns; j += 2) {
-      *reinterpret_cast<unsigned*>(to + column_of_sum(j)) = pack_pair<T>(sums[i][j], sums[i][j + 1]);
+      *reinterpret_cast<unsigned*>(to + column_of_sum(j)) = pair_of(sums[i][j], sums[i][j + 1], T{}).bits;
     }
   }
 }

@@ -52,7 +52,7 @@ struct PlainTile {
     }
   }
 
-  __device__ static void copies_arrived() { flash::copies_arrived(); }  // what the kernels copy themselves
+  __device__ static void wait_for_copies() { gpu::wait_for_copies(); }  // what the kernels copy themselves
   template <int kPending>
   __device__ static void wait() {}
 

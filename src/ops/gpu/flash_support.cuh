@@ -2,23 +2,13 @@
 
 #include <cstdint>
 
+#include "ops/gpu/async_copy.cuh"
 #include "ops/gpu/flash.cuh"
 
-/// What the flash-attention kernels share: finding their work, asynchronous copies to shared memory, exponentials.
+/// What the flash-attention kernels share: finding their work, and where its rows lie.
 namespace primus::ops::gpu::flash {
 
-constexpr float kLog2E = 1.4426950408889634F;
 constexpr float kLn2 = 0.6931471805599453F;
-
-__device__ inline float exp2_fast(float x) {
-#if defined(PRIMUS_HIP)
-  return __builtin_amdgcn_exp2f(x);
-#else
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#endif
-}
 
 template <typename T>
 __device__ T shuffle(T value, int lane) {
@@ -35,32 +25,6 @@ __device__ T shuffle_up(T value, int lanes) {
   return __shfl_up(value, lanes);
 #else
   return __shfl_up_sync(0xFFFFFFFFU, value, lanes);
-#endif
-}
-
-/// kBytes (4 or 16, aligned to them) to shared memory, or zeros if not `valid`. They are there after copies_arrived()
-/// and a barrier.
-template <int kBytes>
-__device__ void copy_to_shared(void* shared, const void* global, bool valid) {
-#if defined(PRIMUS_HIP)
-  using Word = std::conditional_t<kBytes == 16, uint4, unsigned>;
-  *static_cast<Word*>(shared) = valid ? *static_cast<const Word*>(global) : Word{};
-#else
-  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  const int bytes = valid ? kBytes : 0;
-  if constexpr (kBytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
-  } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(address), "l"(global), "r"(bytes), "n"(kBytes)
-                 : "memory");
-  }
-#endif
-}
-
-/// This thread's copies are in shared memory.
-__device__ inline void copies_arrived() {
-#if !defined(PRIMUS_HIP)
-  asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
 

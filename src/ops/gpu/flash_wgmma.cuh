@@ -78,7 +78,7 @@ __device__ void multiply(float (&sums)[2][kLaneColumns], unsigned a, unsigned b,
 }
 
 template <typename T, int kLaneColumns>
-__device__ void accumulate(float (&sums)[2][kLaneColumns], const Fragment& a, unsigned b) {
+__device__ void accumulate(float (&sums)[2][kLaneColumns], const mma::Fragment& a, unsigned b) {
   static_assert(kLaneColumns == 16 || kLaneColumns == 32);
   if constexpr (kLaneColumns == 16 && std::is_same_v<T, F16>) {
     PRIMUS_ACCUMULATE("f16", "64", 32, "%32, %33, %34, %35", "%36", "%37");
@@ -132,8 +132,8 @@ struct WgmmaTile {
   __device__ static void copy(const SharedTile& tile, const HeadRows<const T>& rows, int first) {
     copy_panels<kThreads>(tile, rows, first);
   }
-  __device__ static void copies_arrived() {
-    flash::copies_arrived();
+  __device__ static void wait_for_copies() {
+    gpu::wait_for_copies();
     wgmma::publish();
   }
 
@@ -151,7 +151,7 @@ struct WgmmaTile {
   __device__ static void accumulate(float (&out)[kLaneRows][kLaneOutputs],
                                     const float (&scores)[kLaneRows][kLaneColumns], const Stream& right, int strip) {
     const unsigned rows = wgmma::descriptor(right.at(strip, 0), Stream::kPanelBytes);
-    Fragment left[kStrip / 16];
+    mma::Fragment left[kStrip / 16];
 #pragma unroll
     for (int depth = 0; depth < kStrip / 16; ++depth) left[depth] = as_fragment<T>(scores, 0, depth);
     wgmma::fence();

@@ -69,16 +69,20 @@ __device__ __forceinline__ float rounded_to(float value) {
   return to_float(from_float<T>(value));
 }
 
-/// exp with a relative error of about |x| · 2^-23, no denormals.
-__device__ __forceinline__ float fast_exp(float x) {
+constexpr float kLog2E = 1.4426950408889634F;
+
+/// 2ˣ with a relative error of about 2^-22, no denormals.
+__device__ __forceinline__ float fast_exp2(float x) {
 #if defined(PRIMUS_HIP)
-  return __expf(x);
+  return __builtin_amdgcn_exp2f(x);
 #else
   float result;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.44269504F));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 #endif
 }
+/// exp with a relative error of about |x| · 2^-23, no denormals.
+__device__ __forceinline__ float fast_exp(float x) { return fast_exp2(x * kLog2E); }
 
 // Packs ----------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 #if !defined(PRIMUS_HIP)
 #include <cooperative_groups.h>
-#include <cuda_pipeline.h>
 #endif
 
+#include "ops/gpu/async_copy.cuh"
 #include "ops/gpu/kernel_support.cuh"
 #include "ops/gpu/table.h"
 
@@ -41,26 +41,6 @@ struct Cluster {
   }
 };
 #endif
-
-/// Copies from memory to shared memory that go on while the thread does other things. It may read them, no other thread
-/// may, when it has waited.
-template <typename V>
-__device__ __forceinline__ void copy_async(V* shared, const V* global) {
-#if !defined(PRIMUS_HIP)
-  if constexpr (sizeof(V) >= 4) {
-    __pipeline_memcpy_async(shared, global, sizeof(V));
-    return;
-  }
-#endif
-  *shared = *global;
-}
-
-__device__ __forceinline__ void wait_for_copies() {
-#if !defined(PRIMUS_HIP)
-  __pipeline_commit();
-  __pipeline_wait_prior(0);
-#endif
-}
 
 /// Σ exp(x − highest) over some logits. exp is the fast one: its error is that of the difference x − highest itself.
 struct ExpSum {
@@ -217,7 +197,11 @@ __global__ void __launch_bounds__(kThreads) forward_backward_kernel(CrossEntropy
 
   const auto in_memory = [&](Index row, int pack) { return args.logits.at(row, (part.begin + pack) * kWidth); };
   const auto fetch = [&](Index row, int pack) {
-    copy_async(kept + pack, reinterpret_cast<const Pack<L, kWidth>*>(in_memory(row, pack)));
+    if constexpr (sizeof(*kept) >= 4) {
+      copy_to_shared<sizeof(*kept)>(kept + pack, in_memory(row, pack));
+    } else {
+      kept[pack] = load_pack<kWidth>(in_memory(row, pack));
+    }
   };
   const auto logits_of = [&](Index row, int pack) {
     return unpacked(pack < kept_count ? kept[pack] : load_pack<kWidth>(in_memory(row, pack)));

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "ops/gpu/async_copy.cuh"
 #include "ops/gpu/mma.cuh"
 #include "ops/gpu/table.h"
 
@@ -78,8 +79,8 @@ struct Tile {
     for_chunks([&](int row, int thread_row, int chunk) {
       const int column = begin + chunk * 8;
       const bool exists = first + thread_row + row < rows && column < end;
-      mma::copy_to_shared(at(row, chunk, thread_row),
-                          exists ? from.at(first + thread_row, column) + row * from.stride : from.data, exists);
+      copy_to_shared<16>(at(row, chunk, thread_row),
+                         exists ? from.at(first + thread_row, column) + row * from.stride : from.data, exists);
     });
   }
   template <typename T>
@@ -292,7 +293,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kRank>)
   Place copied(begin, job.tiles), place = copied;
   const auto copy_next = [&](int item) {
     if (item < end) stage_at(copied).copy(job, copied);
-    mma::end_group_of_copies();
+    end_group_of_copies();
     copied.advance(job.tiles, kCount);
   };
   for (int ahead = 0; ahead < kCount - 1; ++ahead) copy_next(begin + ahead);
@@ -300,7 +301,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kRank>)
   DownAdapter<T, kRank> a;
   int strip = -1;
   for (int item = begin; item < end; ++item) {
-    mma::wait_for_copies<kCount - 2>();
+    wait_for_groups_of_copies<kCount - 2>();
     __syncthreads();  // the tile is there, and nobody needs the one before, whose place is filled next
     copy_next(item + kCount - 1);
     if (place.strip != strip) {
