@@ -128,32 +128,71 @@ void reference_step(States& at, const Matrix& grads, const Settings& s, int t, d
   }
 }
 
-ops::AdamW arguments(const Settings& s) {
-  return {.lr = s.lr, .beta1 = s.beta1, .beta2 = s.beta2, .eps = s.eps, .weight_decay = s.weight_decay, .seed = 99};
+/// What buffers are kept in.
+struct Types {
+  DType master = DType::kF32, exp_avg = DType::kF32, exp_avg_sq = DType::kF32;
+};
+
+/// States on a device, and what a step on them is called with.
+struct Kept {
+  DeviceData master, exp_avg, exp_avg_sq;
+
+  Kept(Stream& stream, const Types& types, const States& values)
+      : master(DeviceData::vector(stream, types.master, values.w)),
+        exp_avg(DeviceData::vector(stream, types.exp_avg, values.m)),
+        exp_avg_sq(DeviceData::vector(stream, types.exp_avg_sq, values.v)) {}
+
+  ops::AdamW step(const Settings& s, const Tensor& grads, const Tensor& state, const Tensor& weights = {}) const {
+    return {.grads = grads,
+            .master = master,
+            .exp_avg = exp_avg,
+            .exp_avg_sq = exp_avg_sq,
+            .weights = weights,
+            .lr = s.lr,
+            .beta1 = s.beta1,
+            .beta2 = s.beta2,
+            .eps = s.eps,
+            .weight_decay = s.weight_decay,
+            .seed = 99,
+            .state = state};
+  }
+};
+
+DeviceData state_of_update(Stream& stream, int updates, double grad_multiplier) {
+  ops::StepState state = fresh_state();
+  state.updates = updates;
+  state.grad_multiplier = grad_multiplier;
+  return DeviceData::step_state(stream, state);
+}
+
+/// The same update of the elements from `first` on.
+ops::AdamW from_element(std::int64_t first, ops::AdamW args) {
+  const std::int64_t size = args.grads.numel();
+  for (Tensor* tensor : {&args.grads, &args.master, &args.exp_avg, &args.exp_avg_sq, &args.weights}) {
+    *tensor = tensor->slice(first, size);
+  }
+  args.first_element = static_cast<std::uint64_t>(first);
+  return args;
+}
+
+/// The compute weights are the master's, rounded.
+void expect_published(const DeviceData& weights, const DeviceData& master, DType dtype) {
+  Matrix kept = master.download();
+  for (double& value : kept.values) value = rounded(value, dtype);
+  EXPECT_EQ(weights.download().values, kept.values);
 }
 
 TEST_P(Optimizer, AdamWInF32) {
   const std::int64_t size = 5003;
   const Settings settings;
   States expected{random_matrix(1, size, DType::kF32, 1), filled(1, size, 0.0), filled(1, size, 0.0)};
-  const auto f32 = [&](const Matrix& values) { return DeviceData::vector(stream(), DType::kF32, values); };
-  const DeviceData w = f32(expected.w), m = f32(expected.m), v = f32(expected.v), weights = vector(expected.w);
+  const Kept kept(stream(), {}, expected);
+  const DeviceData weights = vector(expected.w);
   for (int t = 1; t <= 3; ++t) {
     const DType type = dtype() == DType::kBF16 ? DType::kBF16 : DType::kF32;
     const Matrix grads = random_matrix(1, size, type, 10 + static_cast<std::uint64_t>(t));
-    const DeviceData grad_data = DeviceData::vector(stream(), type, grads);
-    ops::StepState now = fresh_state();
-    now.updates = t;
-    now.grad_multiplier = 0.5;
-    const DeviceData state = DeviceData::step_state(stream(), now);
-    ops::AdamW args = arguments(settings);
-    args.grads = grad_data;
-    args.master = w;
-    args.exp_avg = m;
-    args.exp_avg_sq = v;
-    args.weights = weights;
-    args.state = state;
-    ops::adamw(stream(), args);
+    const DeviceData grad_data = DeviceData::vector(stream(), type, grads), state = state_of_update(stream(), t, 0.5);
+    ops::adamw(stream(), kept.step(settings, grad_data, state, weights));
     reference_step(expected, grads, settings, t, 0.5);
   }
   // each of three steps rounds a handful of times; |m| ≤ 3 and the update is at most about lr · 3 in size
@@ -162,35 +201,25 @@ TEST_P(Optimizer, AdamWInF32) {
       return 30.0 * kF32 * (std::fabs(of(i, j)) + size_of_terms);
     };
   };
-  expect_near(w.download(), expected.w, bound(expected.w, 0.03), "master");
-  expect_near(m.download(), expected.m, bound(expected.m, 3.0), "exp_avg");
-  expect_near(v.download(), expected.v, bound(expected.v, 0.0), "exp_avg_sq");
-  Matrix kept = w.download();
-  for (double& value : kept.values) value = rounded(value, dtype());
-  EXPECT_EQ(weights.download().values, kept.values) << "the compute weights are the master's, rounded";
+  expect_near(kept.master.download(), expected.w, bound(expected.w, 0.03), "master");
+  expect_near(kept.exp_avg.download(), expected.m, bound(expected.m, 3.0), "exp_avg");
+  expect_near(kept.exp_avg_sq.download(), expected.v, bound(expected.v, 0.0), "exp_avg_sq");
+  expect_published(weights, kept.master, dtype());
 }
 
 TEST_P(Optimizer, SkipChangesNothing) {
   const Matrix start = random_matrix(1, 100, DType::kF32, 1);
-  const DeviceData w = DeviceData::vector(stream(), DType::kF32, start),
-                   m = DeviceData::vector(stream(), DType::kF32, start),
-                   v = DeviceData::vector(stream(), DType::kF32, start), weights = vector(filled(1, 100, 2.0)),
+  const Kept kept(stream(), {}, {start, start, start});
+  const DeviceData weights = vector(filled(1, 100, 2.0)),
                    g = DeviceData::vector(stream(), DType::kF32, filled(1, 100, kF32));
-  ops::StepState now = fresh_state();
-  now.skip = 1;
-  now.updates = 1;
-  const DeviceData state = DeviceData::step_state(stream(), now);
-  ops::AdamW args = arguments({});
-  args.grads = g;
-  args.master = w;
-  args.exp_avg = m;
-  args.exp_avg_sq = v;
-  args.weights = weights;
-  args.state = state;
-  ops::adamw(stream(), args);
-  EXPECT_EQ(w.download().values, start.values);
-  EXPECT_EQ(m.download().values, start.values);
-  EXPECT_EQ(v.download().values, start.values);
+  ops::StepState skipped = fresh_state();
+  skipped.skip = 1;
+  skipped.updates = 1;
+  const DeviceData state = DeviceData::step_state(stream(), skipped);
+  ops::adamw(stream(), kept.step({}, g, state, weights));
+  for (const DeviceData* data : {&kept.master, &kept.exp_avg, &kept.exp_avg_sq}) {
+    EXPECT_EQ(data->download().values, start.values);
+  }
   EXPECT_EQ(weights.download().values, filled(1, 100, 2.0).values);
 }
 
@@ -205,30 +234,18 @@ TEST_P(Optimizer, StatesInBF16RoundByPhilox) {
   if (dtype() != DType::kF32) return;
   const std::int64_t size = 1501;
   for (const std::uint64_t first : {0, 1, 1000003}) {
-    const Matrix start = random_matrix(1, size, DType::kBF16, 1), zero = filled(1, size, 0.0),
-                 grads = random_matrix(1, size, DType::kF32, 2);
-    const DeviceData w = DeviceData::vector(stream(), DType::kBF16, start),
-                     m = DeviceData::vector(stream(), DType::kBF16, zero),
-                     v = DeviceData::vector(stream(), DType::kBF16, zero),
-                     g = DeviceData::vector(stream(), DType::kF32, grads),
-                     weights = DeviceData::vector(stream(), DType::kBF16, zero);
-    ops::StepState now = fresh_state();
-    now.updates = 1;
-    now.grad_multiplier = 1.0;
-    const DeviceData state = DeviceData::step_state(stream(), now);
-    ops::AdamW args = arguments({});
-    args.grads = g;
-    args.master = w;
-    args.exp_avg = m;
-    args.exp_avg_sq = v;
-    args.weights = weights;
-    args.state = state;
+    const Matrix zero = filled(1, size, 0.0), grads = random_matrix(1, size, DType::kF32, 2);
+    States expected{random_matrix(1, size, DType::kBF16, 1), zero, zero};
+    const Kept kept(stream(), {DType::kBF16, DType::kBF16, DType::kBF16}, expected);
+    const DeviceData g = DeviceData::vector(stream(), DType::kF32, grads),
+                     weights = DeviceData::vector(stream(), DType::kBF16, zero),
+                     state = state_of_update(stream(), 1, 1.0);
+    ops::AdamW args = kept.step({}, g, state, weights);
     args.first_element = first;
     ops::adamw(stream(), args);
-    States expected{start, zero, zero};
     reference_step(expected, grads, {}, 1, 1.0);
     const Philox random{99, 1};
-    const Matrix got_w = w.download(), got_m = m.download(), got_v = v.download();
+    const Matrix got_w = kept.master.download(), got_m = kept.exp_avg.download(), got_v = kept.exp_avg_sq.download();
     int different = 0;
     for (std::int64_t i = 0; i < size; ++i) {
       const std::uint64_t element = first + static_cast<std::uint64_t>(i);
@@ -244,77 +261,60 @@ TEST_P(Optimizer, StatesInBF16RoundByPhilox) {
   }
 }
 
+Matrix second_moments(std::int64_t size, DType dtype) {
+  Matrix moments = random_matrix(1, size, dtype, 4);
+  for (double& v : moments.values) v = rounded(std::fabs(v) + 0.25, dtype);
+  return moments;
+}
+
+/// All types of gradients and states, from an address where packs of elements are aligned and from one where not.
 TEST_P(Optimizer, EveryCombinationOfTypes) {
   if (dtype() == DType::kF16) return;
   const std::int64_t size = 1201;
   const Settings settings;
-  ops::StepState now = fresh_state();
-  now.updates = 2;
-  now.grad_multiplier = 0.5;
-  const DeviceData state = DeviceData::step_state(stream(), now);
+  const DeviceData state = state_of_update(stream(), 2, 0.5);
   const DType types[] = {DType::kF32, DType::kBF16};
-  for (int combination = 0; combination < 16; ++combination) {
+  for (int combination = 0; combination < 32; ++combination) {
     SCOPED_TRACE(combination);
-    const auto type_of = [&](int state_index) { return types[combination >> state_index & 1]; };
+    const auto type_of = [&](int bit) { return types[combination >> bit & 1]; };
+    const std::int64_t first = combination >> 4;  // element of the buffers that the update begins with
+    const Types kept_types = {type_of(1), type_of(2), type_of(3)};
     const Matrix grads = random_matrix(1, size, type_of(0), 1);
-    States expected{random_matrix(1, size, type_of(1), 2), random_matrix(1, size, type_of(2), 3),
-                    random_matrix(1, size, type_of(3), 4)};
-    for (double& v : expected.v.values) v = std::fabs(v) + 0.25;
-    for (double& v : expected.v.values) v = rounded(v, type_of(3));
-    const DeviceData g = DeviceData::vector(stream(), type_of(0), grads),
-                     w = DeviceData::vector(stream(), type_of(1), expected.w),
-                     m = DeviceData::vector(stream(), type_of(2), expected.m),
-                     v = DeviceData::vector(stream(), type_of(3), expected.v), weights = vector(filled(1, size, 9.0));
-    ops::AdamW args = arguments(settings);
-    args.grads = g;
-    args.master = w;
-    args.exp_avg = m;
-    args.exp_avg_sq = v;
-    args.weights = weights;
-    args.state = state;
-    ops::adamw(stream(), args);
+    const States before{random_matrix(1, size, type_of(1), 2), random_matrix(1, size, type_of(2), 3),
+                        second_moments(size, type_of(3))};
+    const Kept kept(stream(), kept_types, before);
+    const DeviceData g = DeviceData::vector(stream(), type_of(0), grads), weights = vector(before.w);
+    ops::adamw(stream(), from_element(first, kept.step(settings, g, state, weights)));
+    States expected = before;
     reference_step(expected, grads, settings, 2, 0.5);
     // a handful of f32 roundings, and stochastic rounding, which moves a number by less than a step of its type
-    const auto check = [&](const DeviceData& found, const Matrix& want, DType type, const char* what) {
+    const auto check = [&](const DeviceData& found, const Matrix& start, Matrix want, DType type, const char* what) {
       const double step = type == DType::kF32 ? 0.0 : 2.0 * unit_roundoff(type);
+      if (first == 1) want(0, 0) = start(0, 0);
       expect_near(
           found.download(), want,
           [&](std::int64_t, std::int64_t i) { return (step + 16.0 * kF32) * std::fabs(want(0, i)) + 16.0 * kF32; },
           what);
     };
-    check(w, expected.w, type_of(1), "master");
-    check(m, expected.m, type_of(2), "exp_avg");
-    check(v, expected.v, type_of(3), "exp_avg_sq");
-    Matrix kept = w.download();
-    for (double& value : kept.values) value = rounded(value, dtype());
-    EXPECT_EQ(weights.download().values, kept.values) << "the compute weights are the master's, rounded";
+    check(kept.master, before.w, expected.w, type_of(1), "master");
+    check(kept.exp_avg, before.m, expected.m, type_of(2), "exp_avg");
+    check(kept.exp_avg_sq, before.v, expected.v, type_of(3), "exp_avg_sq");
+    expect_published(weights, kept.master, dtype());
   }
 }
 
 TEST_P(Optimizer, ASliceIsUpdatedAsTheWhole) {
   if (dtype() != DType::kF32) return;
-  // from the second element on, where no access of 16 bytes is aligned
   const std::int64_t size = 1201;
-  const Matrix start = random_matrix(1, size, DType::kBF16, 1), grads = random_matrix(1, size, DType::kBF16, 2);
-  const auto bf16 = [&](const Matrix& values) { return DeviceData::vector(stream(), DType::kBF16, values); };
-  const auto f32 = [&](const Matrix& values) { return DeviceData::vector(stream(), DType::kF32, values); };
-  ops::StepState now = fresh_state();
-  now.updates = 2;
-  now.grad_multiplier = 1.0;
-  const DeviceData state = DeviceData::step_state(stream(), now), g = bf16(grads);
+  const Matrix start = random_matrix(1, size, DType::kBF16, 1), zero = filled(1, size, 0.0);
+  const DeviceData state = state_of_update(stream(), 2, 1.0),
+                   g = DeviceData::vector(stream(), DType::kBF16, random_matrix(1, size, DType::kBF16, 2));
   const auto updated_from = [&](std::int64_t first) {
-    const DeviceData w = bf16(start), m = f32(filled(1, size, 0.0)), v = bf16(filled(1, size, 0.0)),
-                     weights = bf16(start);
-    ops::AdamW args = arguments({});
-    args.grads = g.tensor().slice(first, size);
-    args.master = w.tensor().slice(first, size);
-    args.exp_avg = m.tensor().slice(first, size);
-    args.exp_avg_sq = v.tensor().slice(first, size);
-    args.weights = weights.tensor().slice(first, size);
-    args.first_element = static_cast<std::uint64_t>(first);
-    args.state = state;
-    ops::adamw(stream(), args);
-    return std::vector<Matrix>{w.download(), m.download(), v.download(), weights.download()};
+    const Kept kept(stream(), {DType::kBF16, DType::kF32, DType::kBF16}, {start, zero, zero});
+    const DeviceData weights = DeviceData::vector(stream(), DType::kBF16, start);
+    ops::adamw(stream(), from_element(first, kept.step({}, g, state, weights)));
+    return std::vector<Matrix>{kept.master.download(), kept.exp_avg.download(), kept.exp_avg_sq.download(),
+                               weights.download()};
   };
   const std::vector<Matrix> whole = updated_from(0), slice = updated_from(1);
   for (std::size_t which = 0; which < whole.size(); ++which) {
@@ -328,49 +328,25 @@ TEST_P(Optimizer, SmallUpdatesAreNotLostInBF16) {
   if (dtype() != DType::kF32) return;
   // an update of 2^-12 of the weight is far below bf16's half step of 2^-9: kept on average only
   const std::int64_t size = 20000;
-  const DeviceData w = DeviceData::vector(stream(), DType::kBF16, filled(1, size, 1.0)),
-                   m = DeviceData::vector(stream(), DType::kF32, filled(1, size, 0.0)),
-                   v = DeviceData::vector(stream(), DType::kF32, filled(1, size, 0.0)),
-                   g = DeviceData::vector(stream(), DType::kF32, filled(1, size, 1.0));
-  ops::StepState now = fresh_state();
-  now.updates = 1;
-  now.grad_multiplier = 1.0;
-  const DeviceData state = DeviceData::step_state(stream(), now);
-  Settings settings;
-  settings.lr = 0x1p-12;
-  settings.weight_decay = 0.0;
-  ops::AdamW args = arguments(settings);
-  args.grads = g;
-  args.master = w;
-  args.exp_avg = m;
-  args.exp_avg_sq = v;
-  args.state = state;
-  ops::adamw(stream(), args);
+  const Matrix one = filled(1, size, 1.0), zero = filled(1, size, 0.0);
+  const Kept kept(stream(), {.master = DType::kBF16}, {one, zero, zero});
+  const DeviceData g = DeviceData::vector(stream(), DType::kF32, one), state = state_of_update(stream(), 1, 1.0);
+  ops::adamw(stream(), kept.step({.lr = 0x1p-12, .weight_decay = 0.0}, g, state));
   double sum = 0.0;
-  for (const double value : w.download().values) sum += value;
+  for (const double value : kept.master.download().values) sum += value;
   // each weight falls by 2^-8 with probability 2^-4: the mean's deviation is 2^-8 · √(2^-4 / size)
   EXPECT_NEAR(sum / static_cast<double>(size), 1.0 - 0x1p-12, 5.0 * 0x1p-8 * std::sqrt(0x1p-4 / 20000.0));
 }
 
 TEST_P(Optimizer, AdamWIsTheSameForAnyThreads) {
   const std::int64_t size = 60000;
-  const DeviceData g = DeviceData::vector(stream(), DType::kF32, random_matrix(1, size, DType::kF32, 1));
-  ops::StepState now = fresh_state();
-  now.updates = 4;
-  now.grad_multiplier = 1.0;
-  const DeviceData state = DeviceData::step_state(stream(), now);
+  const Matrix start = random_matrix(1, size, DType::kBF16, 2), zero = filled(1, size, 0.0);
+  const DeviceData g = DeviceData::vector(stream(), DType::kF32, random_matrix(1, size, DType::kF32, 1)),
+                   state = state_of_update(stream(), 4, 1.0);
   expect_same_for_any_threads([&] {
-    const DeviceData w = DeviceData::vector(stream(), DType::kBF16, random_matrix(1, size, DType::kBF16, 2)),
-                     m = DeviceData::vector(stream(), DType::kBF16, filled(1, size, 0.0)),
-                     v = DeviceData::vector(stream(), DType::kF32, filled(1, size, 0.0));
-    ops::AdamW args = arguments({});
-    args.grads = g;
-    args.master = w;
-    args.exp_avg = m;
-    args.exp_avg_sq = v;
-    args.state = state;
-    ops::adamw(stream(), args);
-    return w.download_bytes();
+    const Kept kept(stream(), {.master = DType::kBF16, .exp_avg = DType::kBF16}, {start, zero, zero});
+    ops::adamw(stream(), kept.step({}, g, state));
+    return kept.master.download_bytes();
   });
 }
 
