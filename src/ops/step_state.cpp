@@ -31,6 +31,7 @@ void add_squared_norm(Stream& stream, const Tensor& grads, const Tensor& state) 
   check_state(stream, state);
   check_on_device(stream, grads);
   PRIMUS_CHECK(is_state_type(grads.dtype()) && grads.is_contiguous(), grads.describe(), grads.row_stride());
+  if (grads.numel() == 0) return;
   const Observed observed(stream, WorkKind::kOptimizer, "add_squared_norm");
   stream.backend().ops->add_squared_norm(stream, grads, state);
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/gpu/device.h"
+#include "ops/gpu/device_errors.h"
 #include "ops/gpu/stream_state.h"
 
 namespace primus::ops::gpu {
@@ -16,20 +17,11 @@ constexpr std::size_t kRuntimeBytes = std::size_t{512} << 20;
 /// Loads only where the build has code for the device.
 __global__ void probe() {}
 
-std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
-
-Error no_usable_driver() {
+Error driver_error() {
   int driver = 0, runtime = 0;
   gpuDriverGetVersion(&driver);
   gpuRuntimeGetVersion(&runtime);
-  if (driver == 0) {
-    return host_lacks("this host has no " PRIMUS_GPU_PLATFORM
-                      " driver (or a container was started without its devices). Install it, or use `device: cpu`");
-  }
-  return host_lacks("the " PRIMUS_GPU_PLATFORM
-                    " driver of this host serves version {} and this build needs {}: update the driver, or use "
-                    "`device: cpu`",
-                    version_text(driver), version_text(runtime));
+  return no_usable_driver(driver, runtime);
 }
 
 gpuDeviceProp properties(int index) {
@@ -72,7 +64,7 @@ int device_count() {
   int count = 0;
   const gpuError_t error = gpuGetDeviceCount(&count);
   if (error == gpuErrorNoDevice) return 0;
-  if (error == gpuErrorInsufficientDriver) throw no_usable_driver();
+  if (error == gpuErrorInsufficientDriver) throw driver_error();
   check(error, "gpuGetDeviceCount");
   return count;
 }
@@ -101,15 +93,12 @@ std::size_t memory_free(int index) {
 
 void open_device(int index) {
   const int count = device_count();
-  if (index >= count) throw host_lacks("there is no GPU {}: this process sees {}", index, count);
+  if (index >= count) throw no_such_gpu(index, count);
   GPU_CHECK(gpuSetDevice(index));
   gpuFuncAttributes attributes{};
   if (gpuFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&probe)) != gpuSuccess) {
     gpuGetLastError();
-    throw host_lacks(
-        "GPU {} is a {}; this build has kernels for {}. Build for it with -DCMAKE_CUDA_ARCHITECTURES, or "
-        "use `device: cpu`",
-        index, describe(index), PRIMUS_GPU_ARCHITECTURES);
+    throw no_kernels_for(index, describe(index), PRIMUS_GPU_ARCHITECTURES);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 
+#include "ops/gpu/platform.h"
 #include "tensor/stream.h"
 
 /// The GPU runtime under names that CUDA and HIP share, so that one source serves both. Files that are for one vendor
@@ -10,11 +11,9 @@
 #if defined(PRIMUS_HIP)
 #include <hip/hip_runtime.h>
 #define PRIMUS_GPU_NAME(name) hip##name
-#define PRIMUS_GPU_PLATFORM "ROCm"
 #else
 #include <cuda_runtime.h>
 #define PRIMUS_GPU_NAME(name) cuda##name
-#define PRIMUS_GPU_PLATFORM "CUDA"
 #endif
 
 namespace primus::ops::gpu {

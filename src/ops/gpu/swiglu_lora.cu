@@ -380,6 +380,7 @@ bool run(Stream& stream, const SwigluLoraBackward& args) {
   const auto kernel = swiglu_lora_kernel<T, kRank>;
   constexpr std::size_t kBytes = kSharedBytes<kRank>;
   if (kBytes > limits_of(stream).shared_memory_per_block) return false;
+  const gpuStream_t on = stream_of(stream);
   GPU_CHECK(gpuFuncSetAttribute(kernel, gpuFuncAttributeMaxDynamicSharedMemorySize, kBytes));
 
   const Index tokens = args.d_out.rows(), width = args.d_out.columns();
@@ -402,14 +403,13 @@ bool run(Stream& stream, const SwigluLoraBackward& args) {
                       .b_rank = static_cast<int>(args.u_gate.columns()),
                       .tiles = static_cast<int>(tiles),
                       .sums = static_cast<float*>(workspace.data)};
-  kernel<<<static_cast<unsigned>(blocks), kThreads, kBytes, stream_of(stream)>>>(job, static_cast<int>(items));
+  kernel<<<static_cast<unsigned>(blocks), kThreads, kBytes, on>>>(job, static_cast<int>(items));
   GPU_LAUNCH_CHECK(stream, "swiglu_lora_backward");
 
   const Targets targets = {
       {target_of(args.d_a, 1.0F), target_of(args.d_b_gate, args.scale), target_of(args.d_b_up, args.scale)}};
   const dim3 grid(static_cast<unsigned>(strips), kSums, kRank * kStrip / kBlockThreads);
-  sum_slots_kernel<kRank>
-      <<<grid, kBlockThreads, 0, stream_of(stream)>>>(job.sums, targets, job.tiles, items, blocks, args.accumulate);
+  sum_slots_kernel<kRank><<<grid, kBlockThreads, 0, on>>>(job.sums, targets, job.tiles, items, blocks, args.accumulate);
   GPU_LAUNCH_CHECK(stream, "swiglu_lora_backward, sums");
   return true;
 }
