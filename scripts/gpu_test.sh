@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Tests on this host's GPU: every operation against its reference, the training runs against transformers, then the
-# operations again under compute-sanitizer.
+# Tests on this host's GPU: every operation against its reference, the training runs against transformers; then the
+# operations on small shapes again, to see that no kernel of the library is left out, and under compute-sanitizer.
 #
 #   scripts/gpu_test.sh                 builds preset `cuda` and runs all of it
 #   scripts/gpu_test.sh pack FOLDER     only collects what the run needs, for a GPU host without compiler or libraries
 #   scripts/gpu_test.sh run FOLDER      runs what was packed (FOLDER/gpu_test.sh is this script)
 #
-# GPU_TEST_ONLY=ops,train,memcheck,racecheck,initcheck names the parts to run. Logs lie in $GPU_TEST_LOGS (default:
-# FOLDER/logs).
+# GPU_TEST_ONLY=ops,train,kernels,memcheck,racecheck,initcheck names the parts to run. Logs lie in $GPU_TEST_LOGS
+# (default: FOLDER/logs).
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "$0")")/gpu_common.sh"
@@ -16,6 +16,7 @@ pack() {
   local build=$1 folder=$2 root
   root=$(dirname "$(dirname "$(readlink -f "$0")")")
   pack_programs "$build" "$folder" tests/ops/test_ops tests/train/test_train
+  if [ -f "$build/lib/libkernel_launches.so" ]; then cp "$build/lib/libkernel_launches.so" "$folder/lib/"; fi
   mkdir -p "$folder/data"
   cp -r "$root/tests/data/reference" "$folder/data/"
 }
@@ -30,15 +31,50 @@ part() {
   wanted "$name" || return 0
   "$@" >"$logs/$name.log" 2>&1 || status=$?
   say "$name: $([ $status -eq 0 ] && echo passed || echo "FAILED ($status)") in $((SECONDS - begun)) s"
-  grep -E '^\[  PASSED  \]|^\[  FAILED  \]|^\[  SKIPPED \]|ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$name.log" | sort -u | head -n 40 || true
+  grep -E '^\[  PASSED  \]|^\[  FAILED  \]|^\[  SKIPPED \]|ERROR SUMMARY|RACECHECK SUMMARY|kernels' "$logs/$name.log" | sort | uniq -c | head -n 40 || true
   [ $status -eq 0 ] || failed=1
 }
 
+# What the tools watch: every kernel on small shapes. Left out is what only compares runs or references, and what
+# provokes an error.
+small_tests() {
+  PRIMUS_TEST_SMALL=1 PRIMUS_GEMM_CACHE='' "$@" --gtest_brief=1 \
+    --gtest_filter='*/cuda*:-*SameForAnyThreads*:*IsDeterministic*:*BitForBit*:*FiniteDifferences*:*ItsErrorsAreOurs*'
+}
+
+# kernels FOLDER: which kernels of the library the small tests launch
+kernels() {
+  local all=$logs/kernels_all.txt launched=$logs/kernels_launched.txt missing
+  if ! [ -f "$1/lib/libkernel_launches.so" ]; then
+    echo "libkernel_launches.so was not built: the toolkit had no CUPTI"
+    return 1
+  fi
+  rm -f "$launched"
+  CUDA_INJECTION64_PATH=$1/lib/libkernel_launches.so KERNEL_LAUNCHES=$launched small_tests "$1/test_ops" || return
+  # device.cu's probe is only asked about, never launched
+  cuobjdump -res-usage "$1/lib/libprimus_cuda.so" | sed -n 's/^ *Function \(.*\):$/\1/p' |
+    grep -v '5probeEv$' | sort -u >"$all"
+  missing=$(sort -u "$launched" | comm -23 "$all" - | c++filt)
+  echo "$(wc -l <"$all") kernels in the library, $(printf '%s' "$missing" | grep -c '' || true) kernels never launched"
+  printf '%s\n' "$missing"
+  [ -z "$missing" ]
+}
+
+# sanitizer TOOL FOLDER [OPTION…]: the small tests in shards beside each other
 sanitizer() {
-  local tool=$1
-  shift
-  # kernels of the vendor's libraries are not ours to judge: cuDNN's own attention has what racecheck takes for races
-  compute-sanitizer --tool "$tool" --kernel-name-exclude kernel_substring=cudnn --error-exitcode 9 --print-limit 20 "$@"
+  local tool=$1 folder=$2 shards=${GPU_TEST_SHARDS:-12} shard running=() status=0
+  shift 2
+  for ((shard = 0; shard < shards; ++shard)); do
+    GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard small_tests \
+      compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 "$@" "$folder/test_ops" \
+      >"$logs/$tool.$shard.log" 2>&1 &
+    running+=($!)
+  done
+  for shard in "${!running[@]}"; do
+    wait "${running[$shard]}" || status=$?
+    cat "$logs/$tool.$shard.log"
+  done
+  return $status
 }
 
 run() {
@@ -51,11 +87,11 @@ run() {
   command -v compute-sanitizer >/dev/null || die "compute-sanitizer is not in PATH"
   part ops "$folder/test_ops" --gtest_filter='*/cuda*' --gtest_brief=1
   part train "$folder/test_train" --gtest_filter='*cuda*' --gtest_brief=1
-  # small products only: the tools slow kernels down a hundredfold
-  local small='--gtest_filter=*/cuda*:-*Large*:*GpuBackend*'
-  part memcheck sanitizer memcheck "$folder/test_ops" "$small" --gtest_brief=1
-  part racecheck sanitizer racecheck "$folder/test_ops" "$small" --gtest_brief=1
-  part initcheck sanitizer initcheck "$folder/test_ops" "$small" --gtest_brief=1
+  part kernels kernels "$folder"
+  part memcheck sanitizer memcheck "$folder"
+  # our kernels: cuDNN's attention has what racecheck takes for races
+  part racecheck sanitizer racecheck "$folder" --kernel-name kernel_substring=primus
+  part initcheck sanitizer initcheck "$folder"
   [ $failed -eq 0 ] || die "something failed; the logs are in $logs"
 }
 
@@ -64,7 +100,7 @@ case "${1:-}" in
   run) run "${2:?a folder}" ;;
   '')
     cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
-    build_cuda test_ops test_train
+    build_cuda test_ops test_train kernel_launches
     "$0" pack build/cuda/gpu_test
     exec "$0" run build/cuda/gpu_test
     ;;

@@ -2,8 +2,10 @@
 
 #include <omp.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "ops/cpu_backend.h"
@@ -21,6 +23,11 @@ std::vector<TestDevice> devices() {
 }
 
 std::vector<DType> compute_types() { return {DType::kF32, DType::kBF16, DType::kF16}; }
+
+bool wants_small_shapes() {
+  const char* value = std::getenv("PRIMUS_TEST_SMALL");
+  return value != nullptr && std::string_view(value) == "1";
+}
 
 double unit_roundoff(DType dtype) {
   return dtype == DType::kF32 ? 0x1p-24 : dtype == DType::kBF16 ? 0x1p-8 : dtype == DType::kF16 ? 0x1p-11 : 0.0;

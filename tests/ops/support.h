@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <ostream>
 #include <string>
@@ -27,6 +28,10 @@ struct TestDevice {
 std::vector<TestDevice> devices();
 std::vector<DType> compute_types();
 
+/// PRIMUS_TEST_SMALL=1: shapes as small as a kernel allows, for tools that slow it down a hundredfold
+/// (scripts/gpu_test.sh). Every kernel still runs.
+bool wants_small_shapes();
+
 /// Half the distance between neighbours, relative to the number: the error of one rounding.
 double unit_roundoff(DType dtype);
 /// The smallest normal number; below it roundings err by up to unit_roundoff · this.
@@ -35,6 +40,18 @@ double smallest_normal(DType dtype);
 double rounded(double value, DType dtype);
 
 constexpr double kF32 = 0x1p-24;
+
+/// An environment variable that is set while this lives.
+class Setting {
+ public:
+  Setting(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  ~Setting() { ::unsetenv(name_); }
+  Setting(const Setting&) = delete;
+  Setting& operator=(const Setting&) = delete;
+
+ private:
+  const char* name_;
+};
 
 /// A row-major matrix of doubles, for references.
 struct Matrix {

@@ -59,9 +59,8 @@ TEST_P(GpuBackend, LogsToTheProgramsLog) {
     Stream stream(GetParam());
     const Matrix x = random_matrix(1024, 1024, DType::kBF16, 1);
     const DeviceData x_data(stream, DType::kBF16, x), y(stream, DType::kBF16, filled(1024, 1024, 0.0));
-    ::setenv("PRIMUS_GEMM_CACHE", "", 1);  // so that the product is timed, which is logged
+    const Setting without_cache("PRIMUS_GEMM_CACHE", "");  // so that the product is timed, which is logged
     ops::linear_forward(stream, {.x = x_data, .weight = x_data, .y = y});
-    ::unsetenv("PRIMUS_GEMM_CACHE");
   }
   log::set_level(log::Level::kInfo);
   EXPECT_NE(read_text(path).find("TFLOP/s"), std::string::npos);
@@ -210,9 +209,7 @@ class LargeProduct : public GpuBackend {
  protected:
   static constexpr std::int64_t kM = 1000, kN = 1544, kK = 520;
   static constexpr DType kType = DType::kBF16;
-
-  void SetUp() override { ::setenv("PRIMUS_GEMM_CACHE", "", 1); }
-  void TearDown() override { ::unsetenv("PRIMUS_GEMM_CACHE"); }
+  const Setting without_cache_{"PRIMUS_GEMM_CACHE", ""};
 
   /// before + product, the product a sum in f32 of `terms` (see test_linear.cpp). The result is rounded, and so may be
   /// the product before it is added (ops/linear.h).

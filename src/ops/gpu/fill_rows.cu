@@ -16,8 +16,8 @@ struct FillPack {
 
 void fill_rows(Stream& stream, const Tensor& row, const Tensor& out) {
   with_element_type(row.dtype(), [&](auto in) {
-    with_element_type(out.dtype(), [&](auto result) {
-      using In = decltype(in);
+    using In = decltype(in);
+    const auto fill = [&](auto result) {
       using Out = decltype(result);
       with_pack_width<In>(
           [&](auto width) {
@@ -26,7 +26,13 @@ void fill_rows(Stream& stream, const Tensor& row, const Tensor& out) {
                                   FillPack<In, Out, kWidth>{elements_of<In>(row), rows_of<Out>(out)});
           },
           row, out);
-    });
+    };
+    if (out.dtype() == row.dtype()) {
+      fill(in);
+    } else {
+      PRIMUS_CHECK(out.dtype() == DType::kF32, name_of(out.dtype()), name_of(row.dtype()));
+      fill(float{});
+    }
   });
 }
 

@@ -4,7 +4,7 @@
 
 namespace primus::ops::gpu {
 
-/// Every row of `out` (M, N) becomes `row` (N), converted to out's type.
+/// Every row of `out` (M, N), of row's type or f32, becomes `row` (N).
 void fill_rows(Stream& stream, const Tensor& row, const Tensor& out);
 
 }  // namespace primus::ops::gpu

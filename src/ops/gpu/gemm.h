@@ -44,7 +44,8 @@ struct GemmOperands {
   float alpha = 1.0F;
 };
 
-/// A plain kernel for any types, strides and alignments: what the vendor's library refuses.
+/// A plain kernel for any strides and alignments: what the vendor's library refuses. D is of the type of A and B, f32
+/// or bf16.
 void plain_gemm(const Stream& stream, const GemmShape& shape, const GemmOperands& operands);
 
 }  // namespace primus::ops::gpu

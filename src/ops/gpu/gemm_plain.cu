@@ -69,13 +69,18 @@ void plain_gemm(const Stream& stream, const GemmShape& shape, const GemmOperands
                         .b_n = shape.transpose_b ? 1 : shape.ldb};
   gpuStream_t on = stream_of(stream);
   with_element_type(shape.in, [&](auto in) {
-    with_element_type(shape.out, [&](auto out) {
-      using In = decltype(in);
+    using In = decltype(in);
+    const auto run = [&](auto out) {
       using Out = decltype(out);
       multiply<In, Out><<<grid, kSide * kSide, 0, on>>>(shape, strides, static_cast<const In*>(operands.a),
                                                         static_cast<const In*>(operands.b),
                                                         static_cast<Out*>(operands.d), operands.alpha);
-    });
+    };
+    if (shape.out == shape.in) {
+      run(in);
+    } else {
+      with_state_type(shape.out, run);
+    }
   });
   GPU_LAUNCH_CHECK(stream, "plain_gemm");
 }

@@ -1,3 +1,6 @@
+#include <cstdlib>
+#include <string_view>
+
 #include "ops/gpu/blas_lt.h"
 #include "ops/gpu/fill_rows.h"
 #include "ops/gpu/stream_state.h"
@@ -15,6 +18,12 @@ int alignment_of(const Tensor& matrix) {
   int alignment = 16;
   while ((address | stride) % static_cast<std::uintptr_t>(alignment) != 0) alignment /= 2;
   return alignment;
+}
+
+/// PRIMUS_GEMM=plain: without cuBLASLt, to compare.
+bool wants_plain() {
+  const char* setting = std::getenv("PRIMUS_GEMM");
+  return setting != nullptr && std::string_view(setting) == "plain";
 }
 
 /// d = alpha · op(a)·op(b): `a`, `b` and `d` as BLAS sees the row-major matrices, that is transposed.
@@ -38,7 +47,9 @@ void multiply(Stream& stream, const Tensor& a, bool transpose_a, const Tensor& b
   const GemmOperands operands{a.data(), b.data(), d.data(), alpha};
   StreamState& state = state_of(stream);
   if (state.blas == nullptr) state.blas = std::make_unique<BlasLt>(stream);
-  if (shape.k == 0 || !state.blas->multiply(stream, shape, operands)) plain_gemm(stream, shape, operands);
+  if (shape.k == 0 || wants_plain() || !state.blas->multiply(stream, shape, operands)) {
+    plain_gemm(stream, shape, operands);
+  }
 }
 
 }  // namespace
