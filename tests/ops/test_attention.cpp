@@ -31,8 +31,8 @@ struct Problem {
 
 /// More than a warp looks at together, some of them empty, as at the end.
 std::vector<std::int32_t> many_documents() {
-  std::vector<std::int32_t> lengths;
-  for (std::int32_t d = 0; d < 70; ++d) lengths.push_back(d % 3 == 0 ? 0 : d * 5 % 13);
+  std::vector<std::int32_t> lengths(70);
+  for (std::int32_t d = 0; d < 70; ++d) lengths[static_cast<std::size_t>(d)] = d % 3 == 0 ? 0 : d * 5 % 13;
   lengths.insert(lengths.end(), {65, 0, 0});
   return lengths;
 }

@@ -76,6 +76,24 @@ Bound bound_of(const Product& product, std::int64_t terms, DType result) {
   };
 }
 
+/// before + scale · product
+Product added(const Product& product, double scale, const Matrix& before) {
+  Product sum = product;
+  for (std::size_t i = 0; i < before.values.size(); ++i) {
+    sum.value.values[i] = before.values[i] + scale * product.value.values[i];
+    sum.magnitude.values[i] += std::fabs(before.values[i]);
+  }
+  return sum;
+}
+
+/// The same, the product being rounded itself before it is added, which ops/linear.h allows.
+Bound bound_of_added(const Product& sum, const Product& product, double scale, std::int64_t terms, DType result) {
+  const Bound once = bound_of(sum, terms, result);
+  return [once, &product, scale, result](std::int64_t i, std::int64_t j) {
+    return once(i, j) + 1.01 * unit_roundoff(result) * scale * std::fabs(product.value(i, j));
+  };
+}
+
 TEST_P(Linear, Forward) {
   for_shapes([&](const Shape& shape) {
     const auto [m, n, k] = shape;
@@ -87,14 +105,14 @@ TEST_P(Linear, Forward) {
         const DeviceData x_data = matrix(x, 5 * gap), w_data = matrix(w, 3 * gap), bias_data = vector(bias),
                          y(stream(), result, filled(m, n, -1.0), 7 * gap);
         ops::linear_forward(stream(), {x_data, w_data, with_bias ? bias_data.tensor() : Tensor(), y});
-        Product expected = times_transposed(x, w);
+        const Product product = times_transposed(x, w);
+        Matrix before(m, n);
         for (std::int64_t i = 0; with_bias && i < m; ++i) {
-          for (std::int64_t j = 0; j < n; ++j) {
-            expected.value(i, j) += bias(0, j);
-            expected.magnitude(i, j) += std::fabs(bias(0, j));
-          }
+          for (std::int64_t j = 0; j < n; ++j) before(i, j) = bias(0, j);
         }
-        expect_near(y.download(), expected.value, bound_of(expected, k + 1, result),
+        const Product expected = added(product, 1.0, before);
+        expect_near(y.download(), expected.value,
+                    with_bias ? bound_of_added(expected, product, 1.0, k + 1, result) : bound_of(expected, k, result),
                     fmt::format("y, bias {}", with_bias));
       }
     }
@@ -110,12 +128,10 @@ TEST_P(Linear, BackwardInput) {
                    before = random_matrix(m, k, dtype(), 3);
       const DeviceData dy_data = matrix(dy, 2 * gap), w_data = matrix(w, gap), dx = matrix(before, 4 * gap);
       ops::linear_backward_input(stream(), {dy_data, w_data, dx, accumulate});
-      Product expected = times_transposed(dy, transposed(w));
-      for (std::size_t i = 0; accumulate && i < before.values.size(); ++i) {
-        expected.value.values[i] += before.values[i];
-        expected.magnitude.values[i] += std::fabs(before.values[i]);
-      }
-      expect_near(dx.download(), expected.value, bound_of(expected, n + 1, dtype()),
+      const Product product = times_transposed(dy, transposed(w)),
+                    expected = accumulate ? added(product, 1.0, before) : product;
+      expect_near(dx.download(), expected.value,
+                  accumulate ? bound_of_added(expected, product, 1.0, n + 1, dtype()) : bound_of(expected, n, dtype()),
                   fmt::format("dx, accumulate {}", accumulate));
     }
   });
@@ -131,12 +147,10 @@ TEST_P(Linear, BackwardWeightAddsUp) {
                      before = random_matrix(n, k, target, 3);
         const DeviceData dy_data = matrix(dy, 2 * gap), x_data = matrix(x, gap), dw(stream(), target, before, 3 * gap);
         ops::linear_backward_weight(stream(), {dy_data, x_data, dw, scale});
-        Product expected = times_transposed(transposed(dy), transposed(x));
-        for (std::size_t i = 0; i < before.values.size(); ++i) {
-          expected.value.values[i] = before.values[i] + static_cast<double>(scale) * expected.value.values[i];
-          expected.magnitude.values[i] += std::fabs(before.values[i]);
-        }
-        expect_near(dw.download(), expected.value, bound_of(expected, m + 2, target),
+        const Product product = times_transposed(transposed(dy), transposed(x));
+        const Product expected = added(product, static_cast<double>(scale), before);
+        expect_near(dw.download(), expected.value,
+                    bound_of_added(expected, product, static_cast<double>(scale), m + 2, target),
                     fmt::format("dW, scale {}", scale));
       }
     }

@@ -55,8 +55,8 @@ void multiply(Stream& stream, const Tensor& a, bool transpose_a, const Tensor& b
 }  // namespace
 
 void linear_forward(Stream& stream, const LinearForward& args) {
-  // Not by the library's epilogue, which for bf16 rounded the product before it added the bias in every shape tried.
-  // Starting from the bias costs one more pass over y, in models that have one (Qwen2).
+  // One more pass over y than the library's epilogue would take, in the models that have a bias (Qwen2), and no second
+  // choice of algorithms; both round the product before they add (ops/linear.h).
   if (args.bias) fill_rows(stream, args.bias, args.y);
   multiply(stream, args.weight, true, args.x, false, args.y, !args.bias.empty());
 }
