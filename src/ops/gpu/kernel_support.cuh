@@ -304,6 +304,29 @@ T* elements_of(const Tensor& tensor) {
   return static_cast<T*>(tensor.data());
 }
 
+/// Where a gradient is kept, in f32 or bf16; a null address: not wanted.
+struct GradientTarget {
+  void* data = nullptr;
+  bool is_f32 = true;
+
+  GradientTarget() = default;
+  explicit GradientTarget(const Tensor& gradient) : data(gradient.data()), is_f32(gradient.dtype() == DType::kF32) {}
+
+  __device__ __forceinline__ void put(Index element, float value, bool accumulate) const {
+    if (is_f32) {
+      put(static_cast<float*>(data) + element, value, accumulate);
+    } else {
+      put(static_cast<BF16*>(data) + element, value, accumulate);
+    }
+  }
+
+ private:
+  template <typename T>
+  __device__ __forceinline__ static void put(T* target, float value, bool accumulate) {
+    *target = from_float<T>(accumulate ? to_float(*target) + value : value);
+  }
+};
+
 // Reductions -----------------------------------------------------------------------------------------------------
 
 template <typename V>

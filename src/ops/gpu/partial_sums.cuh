@@ -26,20 +26,13 @@ constexpr int kSummedColumns = 8;
 constexpr int kSummingRows = 64;
 constexpr int kSummingThreads = kSummedColumns * kSummingRows;
 
-/// target[j] += Σ_p partial[p, j]; the target is f32 or bf16.
+/// target[j] += Σ_p partial[p, j]
 struct PartialSumsInto {
   PartialSums partial;
-  void* target;
-  bool is_f32;
+  GradientTarget target;
 
-  PartialSumsInto(const PartialSums& sums, const Tensor& into)
-      : partial(sums), target(into.data()), is_f32(into.dtype() == DType::kF32) {}
+  PartialSumsInto(const PartialSums& sums, const Tensor& into) : partial(sums), target(into) {}
 };
-
-template <typename T>
-__device__ __forceinline__ void add_to(T* target, float value) {
-  *target = from_float<T>(to_float(*target) + value);
-}
 
 static __global__ void __launch_bounds__(kSummingThreads)
     add_partial_sums_kernel(PartialSumsInto first, PartialSumsInto second) {
@@ -47,7 +40,7 @@ static __global__ void __launch_bounds__(kSummingThreads)
   const PartialSumsInto job = blockIdx.y == 0 ? first : second;
   const PartialSums partial = job.partial;
   const Index column = static_cast<Index>(blockIdx.x) * kSummedColumns + threadIdx.x;
-  if (job.target == nullptr) return;
+  if (job.target.data == nullptr) return;
   float sum = 0.0F;
   if (column < partial.columns) {
 #pragma unroll 8
@@ -59,18 +52,14 @@ static __global__ void __launch_bounds__(kSummingThreads)
   float total = 0.0F;
 #pragma unroll
   for (int i = 0; i < kSummingRows; ++i) total += sums[i][threadIdx.x];
-  if (job.is_f32) {
-    add_to(static_cast<float*>(job.target) + column, total);
-  } else {
-    add_to(static_cast<BF16*>(job.target) + column, total);
-  }
+  job.target.put(column, total, /*accumulate=*/true);
 }
 
 /// Two targets at once, of which either may be empty.
 inline void add_partial_sums(Stream& stream, const char* name, const PartialSumsInto& first,
                              const PartialSumsInto& second = {{}, {}}) {
   const Index columns = std::max(first.partial.columns, second.partial.columns);
-  const dim3 grid(static_cast<unsigned>(divide_up(columns, kSummedColumns)), second.target == nullptr ? 1 : 2);
+  const dim3 grid(static_cast<unsigned>(divide_up(columns, kSummedColumns)), second.target.data == nullptr ? 1 : 2);
   add_partial_sums_kernel<<<grid, dim3(kSummedColumns, kSummingRows), 0, stream_of(stream)>>>(first, second);
   GPU_LAUNCH_CHECK(stream, name);
 }

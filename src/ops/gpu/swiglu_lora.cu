@@ -322,10 +322,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kRank>)
   sums.write(slot_of_strip(strip));
 }
 
-/// Where a sum goes: target[row, column] = or += scale · Σ of the slots.
+/// Where a sum goes: gradient[row, column] = or += scale · Σ of the slots.
 struct Target {
-  void* data;
-  bool is_f32;
+  GradientTarget gradient;
   Index stride;
   int rows;
   int columns;
@@ -334,11 +333,6 @@ struct Target {
 struct Targets {
   Target of[kSums];
 };
-
-template <typename T>
-__device__ __forceinline__ void put(T* target, float value, bool accumulate) {
-  *target = from_float<T>(accumulate ? to_float(*target) + value : value);
-}
 
 template <int kRank>
 __global__ void __launch_bounds__(kBlockThreads)
@@ -357,18 +351,11 @@ __global__ void __launch_bounds__(kBlockThreads)
   for (Index block = block_of_item(strip * tiles, items, blocks); block <= last_block; ++block) {
     total += slots[(slot_of(block, strip) * kSums + sum) * kRank * kStrip + element];
   }
-  total *= target.scale;
-  const Index offset = row * target.stride + column;
-  if (target.is_f32) {
-    put(static_cast<float*>(target.data) + offset, total, accumulate);
-  } else {
-    put(static_cast<BF16*>(target.data) + offset, total, accumulate);
-  }
+  target.gradient.put(row * target.stride + column, total * target.scale, accumulate);
 }
 
 Target target_of(const Tensor& gradient, float scale) {
-  return {.data = gradient.data(),
-          .is_f32 = gradient.dtype() == DType::kF32,
+  return {.gradient = GradientTarget(gradient),
           .stride = gradient.row_stride(),
           .rows = static_cast<int>(gradient.rows()),
           .columns = static_cast<int>(gradient.columns()),
