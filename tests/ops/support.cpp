@@ -24,6 +24,19 @@ std::vector<TestDevice> devices() {
 
 std::vector<DType> compute_types() { return {DType::kF32, DType::kBF16, DType::kF16}; }
 
+Setting::Setting(const char* name, const char* value) : name_(name) {
+  if (const char* before = std::getenv(name)) before_ = before;
+  ::setenv(name, value, 1);
+}
+
+Setting::~Setting() {
+  if (before_) {
+    ::setenv(name_, before_->c_str(), 1);
+  } else {
+    ::unsetenv(name_);
+  }
+}
+
 bool wants_small_shapes() {
   const char* value = std::getenv("PRIMUS_TEST_SMALL");
   return value != nullptr && std::string_view(value) == "1";
@@ -133,6 +146,7 @@ DeviceData DeviceData::bytes(Stream& stream, std::size_t count) {
   DeviceData made(stream, room_for(stream, count));
   made.tensor_ = made.whole_ =
       made.arena_.vector(MemoryKind::kWorkspace, "test", DType::kU8, static_cast<std::int64_t>(count));
+  if (!wants_small_shapes()) stream.copy_to_device(made.whole_, std::vector<std::uint8_t>(count, 0xFF).data());
   return made;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -29,7 +30,8 @@ std::vector<TestDevice> devices();
 std::vector<DType> compute_types();
 
 /// PRIMUS_TEST_SMALL=1: shapes as small as a kernel allows, for tools that slow it down a hundredfold
-/// (scripts/gpu_test.sh). Every kernel still runs.
+/// (scripts/gpu_test.sh). Every kernel still runs, but for the vendor's where PRIMUS_GEMM=plain and
+/// PRIMUS_ATTENTION=wgmma leave them out.
 bool wants_small_shapes();
 
 /// Half the distance between neighbours, relative to the number: the error of one rounding.
@@ -44,13 +46,14 @@ constexpr double kF32 = 0x1p-24;
 /// An environment variable that is set while this lives.
 class Setting {
  public:
-  Setting(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
-  ~Setting() { ::unsetenv(name_); }
+  Setting(const char* name, const char* value);
+  ~Setting();
   Setting(const Setting&) = delete;
   Setting& operator=(const Setting&) = delete;
 
  private:
   const char* name_;
+  std::optional<std::string> before_;
 };
 
 /// A row-major matrix of doubles, for references.
@@ -82,6 +85,8 @@ class DeviceData {
   DeviceData(Stream& stream, DType dtype, const Matrix& values, std::int64_t gap = 0);
   static DeviceData vector(Stream& stream, DType dtype, const Matrix& values);
   static DeviceData integers(Stream& stream, const std::vector<std::int32_t>& values);
+  /// Memory that holds NaN in every type, so that what is read before it is written does not go unseen; nothing at all
+  /// for the tools that see it (small shapes).
   static DeviceData bytes(Stream& stream, std::size_t count);
   static DeviceData step_state(Stream& stream, const ops::StepState& state);
 

@@ -1,4 +1,5 @@
 #include <numeric>
+#include <string_view>
 
 #include "ops/attention.h"
 #include "support.h"
@@ -58,6 +59,7 @@ constexpr const char* kVariable = "PRIMUS_ATTENTION";
 /// What may run this (ops/gpu/attention.cu); nothing to choose from on the CPU.
 std::vector<const char*> implementations(bool on_cpu) {
   if (on_cpu) return {""};
+  if (std::getenv(kVariable) != nullptr) return {"wgmma", "mma", "plain"};  // the vendor's was left out
   return {"cudnn", "wgmma", "mma", "plain"};
 }
 
@@ -71,12 +73,16 @@ struct Way {
 /// documents take plain kernels too long for the tools that want small shapes.
 std::vector<Way> ways(bool on_cpu, DType dtype, const Problem& problem) {
   if (on_cpu) return {{"", 1}, {"", 8}};
-  const bool is_small = wants_small_shapes(), is_long = problem.longest() > 400;
-  if (dtype == DType::kF32)
-    return is_small ? std::vector<Way>{{"cudnn", 1}} : std::vector<Way>{{"cudnn", 1}, {"cudnn", 8}};
-  if (is_small && is_long) return {{"cudnn", 8}};
-  std::vector<Way> all = {{"cudnn", 1}, {"cudnn", 8}, {"wgmma", 8}, {"mma", 8}};
-  if (!is_small) all.push_back({"plain", 8});
+  const std::vector<const char*> allowed = implementations(on_cpu);
+  std::vector<Way> all = {{allowed.front(), 1}};
+  if (wants_small_shapes() && problem.longest() > 400) return {{allowed.front(), 8}};
+  if (dtype == DType::kF32) {
+    if (!wants_small_shapes()) all.push_back({allowed.front(), 8});
+    return all;
+  }
+  for (const std::string_view implementation : allowed) {
+    if (implementation != "plain" || !wants_small_shapes()) all.push_back({implementation.data(), 8});
+  }
   return all;
 }
 

@@ -31,24 +31,35 @@ TEST_P(Optimizer, BeginStepClearsTheSums) {
 TEST_P(Optimizer, LossAndNormAddUp) {
   const DType type = dtype() == DType::kBF16 ? DType::kBF16 : DType::kF32;
   const Matrix losses = random_matrix(1, 1001, DType::kF32, 1), grads = random_matrix(1, 200003, type, 2);
-  const DeviceData state = DeviceData::step_state(stream(), fresh_state()),
-                   loss_data = DeviceData::vector(stream(), DType::kF32, losses),
+  const DeviceData loss_data = DeviceData::vector(stream(), DType::kF32, losses),
                    grad_data = DeviceData::vector(stream(), type, grads);
-  double loss_sum = 0.0, squares = 0.0;
+  double loss_sum = 0.0;
   for (const double value : losses.values) loss_sum += value;
-  for (const double value : grads.values) squares += value * value;
-  for (int call = 1; call <= 2; ++call) {
-    ops::add_loss(stream(), loss_data, state);
-    ops::add_squared_norm(stream(), grad_data, state);
-    // sums of at most 2 · 10^5 numbers in double
-    EXPECT_NEAR(state.download_state().loss_sum, call * loss_sum, 1e-11 * 1001);
-    EXPECT_NEAR(state.download_state().grad_sq_sum, call * squares, 1e-11 * squares);
+  for (const std::int64_t first : {0, 1}) {  // where packs of elements are aligned, and where not
+    const DeviceData state = DeviceData::step_state(stream(), fresh_state());
+    const Tensor slice = grad_data.tensor().slice(first, grads.columns);
+    double squares = 0.0;
+    for (std::int64_t i = first; i < grads.columns; ++i) squares += grads(0, i) * grads(0, i);
+    for (int call = 1; call <= 2; ++call) {
+      ops::add_loss(stream(), loss_data, state);
+      ops::add_squared_norm(stream(), slice, state);
+      // sums of at most 2 · 10^5 numbers in double
+      EXPECT_NEAR(state.download_state().loss_sum, call * loss_sum, 1e-11 * 1001);
+      EXPECT_NEAR(state.download_state().grad_sq_sum, call * squares, 1e-11 * squares);
+    }
+    expect_same_for_any_threads([&] {
+      ops::begin_step(stream(), state);
+      ops::add_squared_norm(stream(), slice, state);
+      return state.download_bytes();
+    });
   }
-  expect_same_for_any_threads([&] {
-    ops::begin_step(stream(), state);
-    ops::add_squared_norm(stream(), grad_data, state);
-    return state.download_bytes();
-  });
+}
+
+TEST_P(Optimizer, TheNormOfNothingIsZero) {
+  const DeviceData state = DeviceData::step_state(stream(), fresh_state()),
+                   grads = DeviceData::vector(stream(), DType::kF32, filled(1, 8, 3.0));
+  ops::add_squared_norm(stream(), grads.tensor().slice(0, 0), state);
+  EXPECT_EQ(state.download_state().grad_sq_sum, 0.0);
 }
 
 TEST_P(Optimizer, DecideClipsAsPyTorch) {
