@@ -106,7 +106,7 @@ case "${1:-}" in
   run) run "${2:?a folder}" ;;
   '')
     cd "$(dirname "$(dirname "$(readlink -f "$0")")")"
-    build_cuda test_ops test_train kernel_launches
+    build_cuda test_ops test_train
     "$0" pack build/cuda/gpu_test
     exec "$0" run build/cuda/gpu_test
     ;;
