@@ -5,9 +5,10 @@
 
 /// The three products of a linear layer y = x·Wᵀ + b with weights stored (out, in), as in Hugging Face files. Sums are
 /// kept in f32 whatever the element types. x, W and y are of one compute type (f32, bf16, f16), except where said.
-/// A product that is added to 16-bit numbers, a bias among them, may be rounded to their type first: cuBLASLt's kernels
-/// for Hopper all do (it takes others where rows are not aligned to 16 bytes). One that is added to f32 never is.
-/// All matrices may have a row stride. No dimension needs to be a multiple of anything; M may be 0.
+/// A product that is added to 16-bit numbers, a bias among them, may be rounded to their type first: on Hopper cuBLASLt
+/// does so in nearly every shape with rows aligned to 16 bytes (bench/results/2026-11-23-cuda-ops.md). One that is
+/// added to f32 is not. All matrices may have a row stride. No dimension needs to be a multiple of anything; M may be
+/// 0.
 namespace primus::ops {
 
 /// y = x·Wᵀ + bias
