@@ -42,13 +42,23 @@ std::vector<Problem> problems() {
   std::vector<Problem> all = {
       {{2, 1, 8, 0.35F}, {5}},     {{3, 3, 64, 0.125F}, {1, 37, 2, 90}}, {{1, 1, 256, 0.0625F}, {20, 79}},
       {{2, 2, 7, 0.4F}, {19, 3}},  {{2, 1, 128, 0.0883F}, {20, 131}},    {{4, 1, 64, 0.125F}, many_documents()},
-      {{2, 1, 64, 0.125F}, {512}},
+      {{2, 1, 64, 0.125F}, {512}}, {{2, 1, 128, 0.0883F}, {390, 65, 0}},  // backward in a single pass on Hopper
   };
   if (wants_small_shapes()) return all;
   const std::initializer_list<Problem> larger = {
-      {{6, 2, 64, 0.125F}, {130, 61}},   {{4, 2, 128, 0.0883F}, {70, 131}},  {{2, 1, 40, 0.2F}, {33, 64, 65}},
-      {{1, 1, 256, 0.0625F}, {20, 129}}, {{3, 1, 64, 0.125F}, {290}},        {{4, 2, 128, 0.0883F}, {64, 64, 64}},
-      {{8, 1, 64, 0.125F}, {1, 1, 200}}, {{2, 1, 128, 0.0883F}, {576, 576}},
+      {{6, 2, 64, 0.125F}, {130, 61}},
+      {{4, 2, 128, 0.0883F}, {70, 131}},
+      {{2, 1, 40, 0.2F}, {33, 64, 65}},
+      {{1, 1, 256, 0.0625F}, {20, 129}},
+      {{3, 1, 64, 0.125F}, {290}},
+      {{4, 2, 128, 0.0883F}, {64, 64, 64}},
+      {{8, 1, 64, 0.125F}, {1, 1, 200}},
+      {{2, 1, 128, 0.0883F}, {576, 576}},
+      // a single pass: groups of 1, 4, 5 and 8; lengths around those of its tiles; empty documents
+      {{2, 2, 128, 0.0883F}, {2, 449}},
+      {{4, 1, 128, 0.0883F}, {390, 1, 63, 64, 65, 0, 0}},
+      {{5, 1, 128, 0.0883F}, {127, 400, 128, 129}},
+      {{16, 2, 128, 0.0883F}, {385}},
   };
   all.insert(all.end(), larger);
   return all;
@@ -361,7 +371,7 @@ TEST_P(Attention, DocumentsDoNotSeeEachOther) {
 }
 
 TEST_P(Attention, SameForAnyThreads) {
-  const Problem problem = {{4, 2, 64, 0.125F, true}, {300, 40, 90}};
+  const Problem problem = {{4, 2, 128, 0.0883F, true}, {400, 40, 90}};
   const Inputs in = inputs_of(problem, dtype());
   const DeviceData q = matrix(in.q), k = matrix(in.k), v = matrix(in.v), d_out = matrix(in.d_out), out = matrix(in.q),
                    starts = DeviceData::integers(stream(), problem.starts()), dq = matrix(in.q), dk = matrix(in.k),
@@ -370,8 +380,9 @@ TEST_P(Attention, SameForAnyThreads) {
                        stream(),
                        ops::attention_backward_workspace(stream().device(), dtype(), problem.shape, problem.tokens()));
   expect_same_for_any_threads([&] {
-    ops::attention_forward(stream(), {problem.shape, q, k, v, starts, 300, out, lse});
-    ops::attention_backward(stream(), {problem.shape, d_out, q, k, v, out, lse, starts, 300, dq, dk, dv, workspace});
+    ops::attention_forward(stream(), {problem.shape, q, k, v, starts, problem.longest(), out, lse});
+    ops::attention_backward(
+        stream(), {problem.shape, d_out, q, k, v, out, lse, starts, problem.longest(), dq, dk, dv, workspace});
     std::vector<std::uint8_t> bits;
     for (const DeviceData* data : {&out, &lse, &dq, &dk, &dv}) {
       const std::vector<std::uint8_t> more = data->download_bytes();

@@ -2,7 +2,8 @@
 # of its C++ front end (PyPI: nvidia-cudnn-frontend), which take a minute to compile.
 
 set(PRIMUS_GPU_ATTENTION_SOURCES
-  attention.cu attention_cudnn.cpp flash_decode.cu flash_mma.cu flash_plain.cu flash_wgmma.cu)
+  attention.cu attention_cudnn.cpp flash_decode.cu flash_mma.cu flash_plain.cu flash_single_pass.cu
+  flash_wgmma.cu)
 set(PRIMUS_GPU_ATTENTION_LIBS)
 
 find_path(PRIMUS_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})

@@ -4,14 +4,16 @@
 #include <string_view>
 
 #include "ops/gpu/attention_cudnn.h"
+#include "ops/gpu/device.h"
 #include "ops/gpu/flash.cuh"
 #include "ops/gpu/kernel_support.cuh"
 #include "ops/gpu/table.h"
 
 /// Which implementation runs, the first of these that can:
 ///   cudnn  16-bit types, where all documents have one length (a single one above all); backward only where it is
-///          faster than ours (cudnn_backward_is_faster)
-///   wgmma  our kernels on Hopper: 16-bit types, head_dim 64 or 128, 16-byte alignment
+///          faster than ours (cudnn_backward_is_faster, single_pass_is_faster)
+///   wgmma  our kernels on Hopper: 16-bit types, head_dim 64 or 128, 16-byte alignment; backward in a single pass with
+///          head_dim 128, where that is faster and need not be deterministic
 ///   mma    our kernels with older matrix instructions: the same
 ///   plain  our kernels with plain arithmetic: everything
 /// PRIMUS_ATTENTION=wgmma, =mma or =plain leaves out those before it (to compare, or to do without cuDNN's workspace).
@@ -33,7 +35,7 @@ template <typename T, typename... Tensors>
 Implementation own_kernel(const Stream& stream, const AttentionShape& shape, const Tensors&... tensors) {
   const bool has_tiles = sizeof(T) == 2 && (shape.head_dim == 64 || shape.head_dim == 128);
   if (!has_tiles || !packs_fit(kPackWidth<T>, tensors...)) return Implementation::kPlain;
-  const Implementation first = flash_has_wgmma(stream) ? Implementation::kWgmma : Implementation::kMma;
+  const Implementation first = flash_has_wgmma(limits_of(stream)) ? Implementation::kWgmma : Implementation::kMma;
   return std::max(first, first_allowed());
 }
 
@@ -53,7 +55,7 @@ std::optional<EqualDocuments> equal_documents(const Tensor& cu_seqlens, std::int
 /// to 1.4 times as fast; one or two leave most of their blocks without work.
 bool cudnn_backward_is_faster(const Stream& stream, const EqualDocuments& documents) {
   constexpr std::int64_t kFew = 2, kShortest = 512, kShortestOfMany = 1024;
-  const bool are_many = documents.count > kFew && flash_has_wgmma(stream);
+  const bool are_many = documents.count > kFew && flash_has_wgmma(limits_of(stream));
   return documents.length >= (are_many ? kShortestOfMany : kShortest);
 }
 
@@ -70,6 +72,26 @@ FlashShape flash_shape(const AttentionShape& shape, const Tensor& cu_seqlens, co
 template <typename... Tensors>
 bool cudnn_fits(const Tensor& q, const Tensors&... others) {
   return first_allowed() == Implementation::kCudnn && size_of(q.dtype()) == 2 && packs_fit(8, q, others...);
+}
+
+/// Measured on an H100 (bench/results/2026-11-23-cuda-attention.md): cuDNN is faster where there are few tokens, our
+/// two kernels where documents are short.
+constexpr std::int64_t kFewestForSinglePass = 2048;
+bool single_pass_is_faster(std::int64_t max_seqlen, std::int64_t tokens) {
+  constexpr std::int64_t kShortest = 384;
+  const bool are_few = tokens < kFewestForSinglePass && first_allowed() == Implementation::kCudnn;
+  return max_seqlen >= kShortest && !are_few;
+}
+
+bool has_single_pass(const DeviceLimits& limits, DType dtype, const AttentionShape& shape) {
+  const bool is_allowed = first_allowed() <= Implementation::kWgmma && !shape.deterministic;
+  return is_allowed && size_of(dtype) == 2 && shape.head_dim == kSinglePassHeadDim && flash_has_wgmma(limits);
+}
+
+bool runs_single_pass(const Stream& stream, const AttentionBackward& args) {
+  return single_pass_is_faster(args.max_seqlen, args.q.rows()) &&
+         has_single_pass(limits_of(stream), args.q.dtype(), args.shape) &&
+         packs_fit(8, args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v);
 }
 
 }  // namespace
@@ -98,15 +120,21 @@ void attention_forward(Stream& stream, const AttentionForward& args) {
   GPU_LAUNCH_CHECK(stream, "attention_forward");
 }
 
-std::size_t attention_backward_workspace(Device, DType dtype, const AttentionShape& shape, std::int64_t tokens) {
-  if (size_of(dtype) == 2 && first_allowed() == Implementation::kCudnn && !shape.deterministic) {
-    return cudnn_attention_backward_workspace(shape, tokens);
+std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens) {
+  const std::size_t delta = static_cast<std::size_t>(shape.heads) * static_cast<std::size_t>(tokens) * sizeof(float);
+  if (size_of(dtype) != 2 || shape.deterministic) return delta;
+  const bool has_cudnn = first_allowed() == Implementation::kCudnn;
+  if (!has_single_pass(query_limits(device.index), dtype, shape)) {
+    return has_cudnn ? cudnn_attention_backward_workspace(shape, tokens) : delta;
   }
-  return static_cast<std::size_t>(shape.heads) * static_cast<std::size_t>(tokens) * sizeof(float);
+  const std::int64_t few = std::min(tokens, kFewestForSinglePass);
+  return std::max(flash_single_pass_workspace(shape.heads, tokens),
+                  has_cudnn ? cudnn_attention_backward_workspace(shape, few) : 0);
 }
 
 void attention_backward(Stream& stream, const AttentionBackward& args) {
-  if (!args.shape.deterministic &&
+  const bool is_single_pass = runs_single_pass(stream, args);
+  if (!is_single_pass && !args.shape.deterministic &&
       cudnn_fits(args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v)) {
     const auto documents = equal_documents(args.cu_seqlens, args.max_seqlen, args.q.rows());
     const bool is_faster = documents && cudnn_backward_is_faster(stream, *documents);
@@ -127,6 +155,7 @@ void attention_backward(Stream& stream, const AttentionBackward& args) {
                                     .lse_stride = args.lse.row_stride(),
                                     .delta = static_cast<float*>(args.workspace.data())};
     if constexpr (sizeof(T) == 2) {
+      if (is_single_pass) return flash_single_pass_backward(stream_of(stream), flash, args.workspace.data());
       const Implementation kernel =
           own_kernel<T>(stream, args.shape, args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v);
       if (kernel == Implementation::kWgmma) return flash_wgmma_backward(stream_of(stream), flash);

@@ -12,8 +12,8 @@
 /// memory, short documents fill their tiles, and the gradients of keys are summed over the group in registers.
 ///
 /// Which document and tile a block works on it finds itself in cu_seqlens; the host knows only how many there can be.
-/// Everything is deterministic: dq has a kernel of its own that computes the scores once more (7 products, not 5), and
-/// no sum depends on other documents or on the order of blocks.
+/// They are deterministic: dq has a kernel of its own that computes the scores once more (7 products, not 5), and no
+/// sum depends on other documents or on the order of blocks. A single pass that is not stands beside them.
 namespace primus::ops::gpu {
 
 /// The query heads that share a key/value head. Rows are divided by their number without a division, which takes
@@ -88,10 +88,17 @@ template <typename T>
 void flash_mma_backward(gpuStream_t stream, const FlashBackward<T>& args);
 
 /// The same with Hopper's wgmma, where the device has it and it was compiled.
-bool flash_has_wgmma(const Stream& stream);
+bool flash_has_wgmma(const DeviceLimits& limits);
 template <typename T>
 void flash_wgmma_forward(gpuStream_t stream, const FlashForward<T>& args);
 template <typename T>
 void flash_wgmma_backward(gpuStream_t stream, const FlashBackward<T>& args);
+
+/// Backward in one pass (flash_single_pass.cuh), where wgmma is: head_dim 128. It needs no args.delta but a workspace,
+/// and adds up dq in no fixed order.
+template <typename T>
+void flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace);
+constexpr int kSinglePassHeadDim = 128;
+std::size_t flash_single_pass_workspace(int heads, std::int64_t tokens);
 
 }  // namespace primus::ops::gpu

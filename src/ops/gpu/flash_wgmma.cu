@@ -16,9 +16,9 @@ constexpr WgmmaBlock kKeys = {.teams = 2, .strip = 64, .stream_rows = 64, .block
 }  // namespace
 }  // namespace flash
 
-bool flash_has_wgmma(const Stream& stream) {
+bool flash_has_wgmma(const DeviceLimits& limits) {
   constexpr bool kCompiled = std::string_view(PRIMUS_GPU_ARCHITECTURES).find("90a") != std::string_view::npos;
-  return kCompiled && limits_of(stream).compute_capability == 90;
+  return kCompiled && limits.compute_capability == 90;
 }
 
 template <typename T>
