@@ -239,9 +239,10 @@ void add_memory_keys(KeyTable& table) {
     }
   };
   table
-      .truth("cpu_offloading", &RunConfig::cpu_offloading,
-             "On a GPU: the inputs that layers keep wait for backward in pinned host memory; copies run beside the "
-             "computation.")
+      .truth(
+          "cpu_offloading", &RunConfig::cpu_offloading,
+          "On a GPU: the inputs that layers keep and attention's outputs, which then are not computed again, wait for "
+          "backward in pinned host memory; copies run beside the computation.")
       .called_elsewhere({"activation_offloading"});
   table.choice<RunConfig, DeviceChoice>("device", &RunConfig::device,
                                         {{"auto", DeviceChoice::kAuto},

@@ -13,20 +13,23 @@ namespace {
 class ActivationAllocator {
  public:
   ActivationAllocator(const ModelConfig& config, const DecoderOptions& options, const LayerWeights& weights,
-                      Arena& arena)
-      : config_(config), options_(options), weights_(weights), arena_(arena) {}
+                      OffloadedActivations& offloaded, Arena& arena)
+      : config_(config), options_(options), weights_(weights), offloaded_(offloaded), arena_(arena) {}
 
   struct Own {
     bool x = true;
     bool rest = true;  // everything that LayerKeeps does not name
     LayerKeeps keeps;
+    bool offloads_x = false;
+    bool offloads_attention = false;
   };
 
-  LayerActivations allocate(const std::string& layer, const Own& own, LayerActivations& shared) {
-    layer_ = layer;
+  LayerActivations allocate(std::int64_t layer, const Own& own, LayerActivations& shared) {
+    layer_ = fmt::format("layer {}", layer);
     const std::int64_t hidden = config_.hidden_size;
     LayerActivations result;
-    result.x = matrix("x", own.x, shared.x, hidden);
+    result.x = own.offloads_x ? offloaded_.x.add(layer, [&] { return place("offloaded x", hidden); })
+                              : matrix("x", own.x, shared.x, hidden);
     result.normed = matrix("normed", own.rest && own.keeps.norms, shared.normed, weights_.qkv.extended());
     result.rstd = vector("rstd", own.rest && own.keeps.norms, shared.rstd, 1);
     const bool keeps_qkv = own.rest && own.keeps.qkv;
@@ -42,9 +45,18 @@ class ActivationAllocator {
       result.k = result.qkv.columns(config_.q_size(), config_.q_size() + config_.kv_size());
     }
     result.v = result.qkv.columns(config_.q_size() + config_.kv_size(), config_.q_size() + 2 * config_.kv_size());
-    const bool keeps_attention = own.rest && own.keeps.attention;
-    result.attention = matrix("attention", keeps_attention, shared.attention, weights_.o_proj.extended());
-    result.lse = vector("lse", keeps_attention, shared.lse, config_.num_attention_heads);
+    if (own.offloads_attention) {
+      const std::int64_t columns = weights_.o_proj.extended();
+      result.attention = offloaded_.attention.add(layer, [&] { return place("offloaded attention", columns); });
+      result.lse = offloaded_.lse.add(layer, [&] {
+        return arena_.vector(MemoryKind::kActivations, "offloaded lse", DType::kF32,
+                             options_.max_tokens * config_.num_attention_heads);
+      });
+    } else {
+      const bool keeps_attention = own.rest && own.keeps.attention;
+      result.attention = matrix("attention", keeps_attention, shared.attention, weights_.o_proj.extended());
+      result.lse = vector("lse", keeps_attention, shared.lse, config_.num_attention_heads);
+    }
     result.mid = matrix("mid", own.rest, shared.mid, hidden);
     result.mid_normed =
         matrix("mid normed", own.rest && own.keeps.norms, shared.mid_normed, weights_.gate_up.extended());
@@ -60,11 +72,11 @@ class ActivationAllocator {
     if (!shared) shared = make(std::string("shared"));
     return shared;
   }
+  Tensor place(const std::string& name, std::int64_t columns) {
+    return arena_.matrix(MemoryKind::kActivations, name, options_.compute_dtype, options_.max_tokens, columns);
+  }
   Tensor matrix(const char* name, bool own, Tensor& shared, std::int64_t columns) {
-    return take(own, shared, [&](const std::string& owner) {
-      return arena_.matrix(MemoryKind::kActivations, owner + " " + name, options_.compute_dtype, options_.max_tokens,
-                           columns);
-    });
+    return take(own, shared, [&](const std::string& owner) { return place(owner + " " + name, columns); });
   }
   Tensor float_matrix(const char* name, bool own, Tensor& shared, std::int64_t columns) {
     return take(own, shared, [&](const std::string& owner) {
@@ -80,6 +92,7 @@ class ActivationAllocator {
   const ModelConfig& config_;
   const DecoderOptions& options_;
   const LayerWeights& weights_;
+  OffloadedActivations& offloaded_;
   Arena& arena_;
   std::string layer_;
 };
@@ -147,22 +160,21 @@ void Decoder::allocate_activations(Arena& arena) {
     shared.resize(std::max(shared.size(), static_cast<std::size_t>(span.end - span.begin)));
   }
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
-    ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], arena);
-    const std::string name = fmt::format("layer {}", i);
+    ActivationAllocator allocator(config_, options_, weights_.layers[static_cast<std::size_t>(i)], offloaded_, arena);
     const RecomputeSpan* span = options_.recompute.span_of(i);
     LayerActivations& common = shared[span == nullptr ? 0 : static_cast<std::size_t>(i - span->begin)];
-    ActivationAllocator::Own own{.x = options_.train && (span == nullptr || i == span->begin),
-                                 .rest = options_.train && span == nullptr,
-                                 .keeps = options_.recompute.keeps_of(i)};
-    if (own.x && options_.cpu_offloading) {
-      common.x = offloaded_.add(i, arena, options_.compute_dtype, options_.max_tokens, config_.hidden_size);
-      own.x = false;
-    }
-    activations_.push_back(allocator.allocate(name, own, common));
+    const bool keeps_x = options_.train && (span == nullptr || i == span->begin);
+    activations_.push_back(allocator.allocate(i,
+                                              {.x = keeps_x,
+                                               .rest = options_.train && span == nullptr,
+                                               .keeps = options_.recompute.keeps_of(i),
+                                               .offloads_x = keeps_x && options_.cpu_offloading,
+                                               .offloads_attention = options_.offloads_attention(i)},
+                                              common));
     activations_.back().activation = activation_;
     const std::int64_t rank = weights_.layers[static_cast<std::size_t>(i)].down.rank;
     if (options_.train && rank > 0) {
-      activations_.back().down_u = activations_matrix(arena, name + " down u", rank);
+      activations_.back().down_u = activations_matrix(arena, fmt::format("layer {} down u", i), rank);
     }
   }
 }
@@ -172,11 +184,9 @@ bool Decoder::shares_one_gate_up() const {
   const RecomputePolicy& policy = options_.recompute;
   bool shares = false;
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
-    const RecomputeSpan* span = policy.span_of(i);
-    if (span != nullptr && span->end - span->begin > 1) return false;
-    shares = shares || span != nullptr || !policy.keeps_of(i).gate_up;
+    shares = shares || policy.span_of(i) != nullptr || !policy.keeps_of(i).gate_up;
   }
-  return shares;
+  return shares && policy.is_by_layer();
 }
 
 LossHead Decoder::take_head(Arena& arena) {
@@ -224,7 +234,8 @@ void Decoder::initialize(Stream& stream) {
   offloaded_.allocate(stream.device());
 }
 
-void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend& attend, OffloadedInputs* offloaded) {
+void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend& attend,
+                             OffloadedActivations* offloaded) {
   PRIMUS_CHECK(batch.tokens() <= options_.max_tokens, batch.tokens(), options_.max_tokens);
   PRIMUS_CHECK(batch.max_seqlen <= options_.max_positions, batch.max_seqlen, options_.max_positions);
   const Tensor delta = delta_.slice(0, batch.tokens());
@@ -239,8 +250,8 @@ void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend&
     } else {
       layer.add_and_norm_input(pass, previous_mid, delta, activations);
     }
-    if (offloaded != nullptr) offloaded->send(pass.stream, i, activations.x);
     layer.attention_half(pass, batch, rope_, attend, delta, activations);
+    if (offloaded != nullptr) offloaded->send(pass.stream, i, activations);
     layer.mlp_half(pass, activations);
     layer.mlp_output(pass, activations, delta);
     previous_mid = activations.mid;
@@ -248,6 +259,7 @@ void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend&
 }
 
 void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span) {
+  const Attend nothing = [](const Pass&, std::int64_t, const LayerActivations&) {};  // attention's output is there
   const Tensor delta = delta_.slice(0, batch.tokens());
   Tensor previous_mid;
   for (std::int64_t i = span.begin; i < span.end; ++i) {
@@ -258,7 +270,7 @@ void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& atte
     } else {
       layer.add_and_norm_input(pass, previous_mid, delta, activations);
     }
-    layer.attention_half(pass, batch, rope_, attend, delta, activations);
+    layer.attention_half(pass, batch, rope_, offloaded_.attention.has(i) ? nothing : attend, delta, activations);
     layer.mlp_half(pass, activations);
     // what the span's last layer puts out is known already: the layer above has used it
     if (i + 1 < span.end) layer.mlp_output(pass, activations, delta);
@@ -289,7 +301,7 @@ void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend
       recompute(pass, batch, attend, *span);
     }
     layer.backward(pass, batch, rope_, activations, buffers);
-    offloaded_.release(pass.stream, i, batch.tokens());
+    offloaded_.release(pass.stream, i, activations);
   }
 }
 

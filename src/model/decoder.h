@@ -64,8 +64,8 @@ class Decoder {
   enum Section : std::int64_t { kForward, kBackward };
   void run_section(Section section, const Pass& pass, const Batch& batch, const std::function<void()>& body);
 
-  /// `offloaded`: where the layers' inputs wait for backward; nullptr when none follows.
-  void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend, OffloadedInputs* offloaded);
+  /// `offloaded`: what waits for backward in host memory; nullptr when no backward follows.
+  void forward_layers(const Pass& pass, const Batch& batch, const Attend& attend, OffloadedActivations* offloaded);
   void backward_layers(const Pass& pass, const Batch& batch, const Attend& attend);
   void recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span);
   /// The last layer's gate_up where it shares one: the loss head has been in its first rows since forward.
@@ -80,7 +80,7 @@ class Decoder {
   Weights weights_;
   std::vector<Layer> layers_;
   std::vector<LayerActivations> activations_;
-  OffloadedInputs offloaded_;
+  OffloadedActivations offloaded_;
   BackwardBuffers backward_;
   Tensor activation_;  // (T, intermediate + R): the input of every down projection
   Tensor gate_up_;     // (T, 2·intermediate): that of all layers that share one

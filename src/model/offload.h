@@ -3,40 +3,41 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "tensor/arena.h"
+#include "model/layer.h"
 #include "tensor/pinned.h"
 #include "tensor/stream.h"
 
 namespace primus::model {
 
-/// Inputs of layers that lie in host memory between a layer's forward and its backward pass. On the device they take
-/// turns in kSlots places: while one layer computes, another's input leaves (forward) or comes back (backward), on a
-/// stream of its own. All waiting is the device's, for events; the last kSlots inputs never leave. When forward is
-/// over, everything has left, and when backward is over, everything has come: each can be recorded (tensor/replay.h).
-/// Layers that were not added are none of its business: its verbs do nothing for them.
-class OffloadedInputs {
+/// Tensors, one a layer, that lie in host memory between a layer's forward and its backward pass. On the device they
+/// take turns in kSlots places: while one layer computes, another's tensor leaves (forward) or comes back (backward),
+/// on a stream of its own. All waiting is the device's, for events; the last kSlots tensors never leave. When forward
+/// is over, everything has left, and when backward is over, everything has come: each can be recorded
+/// (tensor/replay.h). Layers that were not added are none of its business: its verbs do nothing for them.
+class OffloadedTensors {
  public:
   static constexpr std::size_t kSlots = 2;
 
-  /// The place of the next layer's input, (tokens, hidden) at most. Layers ascend.
-  Tensor add(std::int64_t layer, Arena& arena, DType dtype, std::int64_t tokens, std::int64_t hidden);
+  /// The place of the next layer's tensor; `make_place` takes one from the arena. Layers ascend.
+  Tensor add(std::int64_t layer, const std::function<Tensor()>& make_place);
+  bool has(std::int64_t layer) const { return number_of(layer) < layers_.size(); }
 
   /// What all of them take of the host's memory.
   std::size_t host_bytes() const { return leaving() * slot_bytes_; }
   /// Takes the host's memory, once, after the last add(). Throws Error (kHostLacks) when the host has not got it.
   void allocate(Device device);
 
-  /// Forward: before the layer's input is written, and when it is there (T, hidden).
+  /// Forward: before the layer's tensor is written, and when it is there: the first rows of its place.
   void make_room(Stream& stream, std::int64_t layer);
-  void send(Stream& stream, std::int64_t layer, const Tensor& input);
+  void send(Stream& stream, std::int64_t layer, const Tensor& tensor);
 
-  /// Backward: before the layer's input is read, and when nobody reads it any more, T being the micro-batch's tokens.
+  /// Backward: before the layer's tensor is read, and when nobody reads it any more. It is as large as the others.
   void await(Stream& stream, std::int64_t layer);
-  void release(Stream& stream, std::int64_t layer, std::int64_t tokens);
+  void release(Stream& stream, std::int64_t layer, const Tensor& tensor);
 
  private:
   struct Copies {
@@ -49,9 +50,9 @@ class OffloadedInputs {
     std::vector<Event> done;  // of each slot's last copy
   };
 
-  /// How many inputs leave.
+  /// How many tensors leave.
   std::size_t leaving() const { return layers_.size() > kSlots ? layers_.size() - kSlots : 0; }
-  /// Its number among the inputs; layers_.size() for a layer that was not added.
+  /// Its number among the tensors; layers_.size() for a layer that was not added.
   std::size_t number_of(std::int64_t layer) const;
   std::byte* host_of(std::size_t number) const { return copies_->host.data() + number * slot_bytes_; }
 
@@ -59,6 +60,20 @@ class OffloadedInputs {
   std::array<Tensor, kSlots> slots_;
   std::size_t slot_bytes_ = 0;
   std::unique_ptr<Copies> copies_;  // when something leaves
+};
+
+/// What layers leave in host memory: their inputs, and attention's output with its statistics.
+class OffloadedActivations {
+ public:
+  OffloadedTensors x, attention, lse;
+
+  std::size_t host_bytes() const { return x.host_bytes() + attention.host_bytes() + lse.host_bytes(); }
+  void allocate(Device device);
+  /// Around a layer's forward pass, and around its backward pass.
+  void make_room(Stream& stream, std::int64_t layer);
+  void send(Stream& stream, std::int64_t layer, const LayerActivations& activations);
+  void await(Stream& stream, std::int64_t layer);
+  void release(Stream& stream, std::int64_t layer, const LayerActivations& activations);
 };
 
 }  // namespace primus::model

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -51,6 +52,11 @@ struct RecomputePolicy {
     }
     return nullptr;
   }
+  /// Layers are computed again one by one: none waits for another's backward pass.
+  bool is_by_layer() const {
+    return std::all_of(spans.begin(), spans.end(),
+                       [](const RecomputeSpan& span) { return span.end - span.begin == 1; });
+  }
   const LayerKeeps& keeps_of(std::int64_t layer) const {
     const auto index = static_cast<std::size_t>(layer);
     return index < first_layers.size() ? first_layers[index] : keeps;
@@ -74,8 +80,15 @@ struct DecoderOptions {
   std::int64_t max_tokens = 0;     // tokens of a micro-batch, filler included
   std::int64_t max_positions = 0;  // longest document
   RecomputePolicy recompute;
-  /// The inputs that layers keep lie in host memory between forward and backward (model/offload.h).
+  /// Between forward and backward, the inputs that layers keep and attention's outputs lie in host memory
+  /// (model/offload.h).
   bool cpu_offloading = false;
+  /// Whether the layer's attention output does: where it would be kept, and where layers are recomputed one by one,
+  /// which then leave it out.
+  bool offloads_attention(std::int64_t layer) const {
+    if (!train || !cpu_offloading) return false;
+    return recompute.span_of(layer) == nullptr ? recompute.keeps_of(layer).attention : recompute.is_by_layer();
+  }
 
   /// The loss head works on as many rows at a time as give logits of about this size.
   std::int64_t logits_bytes = std::int64_t{128} << 20;

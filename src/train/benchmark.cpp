@@ -116,7 +116,7 @@ double floor_seconds(const model::ModelConfig& model, const Work& work, const mo
     const model::LayerKeeps& keeps = options.recompute.keeps_of(layer);
     if (options.recompute.span_of(layer) != nullptr) {
       matrix += layer_forward;
-      attention += attention_forward;
+      if (!options.offloads_attention(layer)) attention += attention_forward;
       continue;
     }
     if (!keeps.qkv) matrix += row * static_cast<double>(model.q_size() + 2 * model.kv_size());

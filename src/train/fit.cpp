@@ -36,7 +36,7 @@ model::RecomputePolicy on_rung(int rung, std::int64_t count) {
   return policy;
 }
 
-/// What the host can give for offloaded inputs.
+/// What the host can give for what is offloaded.
 std::size_t free_host_memory() { return backend(DeviceType::kCpu).memory_free(0); }
 
 void require_host_memory(const MemoryPlan& plan) {

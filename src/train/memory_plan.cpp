@@ -36,7 +36,7 @@ std::string MemoryPlan::summary() const {
     if (bytes > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name_of(kind), format_bytes(bytes));
   }
   text += fmt::format(": {} in all", format_bytes(total));
-  if (host_bytes > 0) text += fmt::format("; host memory for offloaded inputs {}, pinned", format_bytes(host_bytes));
+  if (host_bytes > 0) text += fmt::format("; host memory for what is offloaded {}, pinned", format_bytes(host_bytes));
   return text;
 }
 

@@ -33,7 +33,7 @@ struct MemoryPlan {
   std::map<MemoryKind, std::size_t> by_kind;
   std::vector<Arena::Entry> largest;  // at most ten, largest first
 
-  /// "weights 256.6 MiB, gradients …: 1.2 GiB in all", and "; host memory for offloaded inputs 2.1 GiB, pinned"
+  /// "weights 256.6 MiB, gradients …: 1.2 GiB in all", and "; host memory for what is offloaded 4.3 GiB, pinned"
   std::string summary() const;
 };
 

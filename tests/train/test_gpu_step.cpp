@@ -73,7 +73,7 @@ void GpuStep::expect_steady(const config::RunConfig& config) const {
   {
     calls = {};
     Trainer trainer(reference::job("qwen3", config, device));
-    EXPECT_EQ(calls.pin, config.cpu_offloading ? 1 : 0);
+    EXPECT_EQ(calls.pin, config.cpu_offloading ? 3 : 0);
     calls = {};
     const auto told = [&](const monitor::StepMetrics&) {
       after.push_back(calls);

@@ -26,7 +26,7 @@ struct Result {
 class Offload : public testing::TestWithParam<Case> {
  protected:
   static constexpr std::int64_t kLayers = 7;
-  static constexpr std::size_t kSlots = model::OffloadedInputs::kSlots;
+  static constexpr std::size_t kSlots = model::OffloadedTensors::kSlots;
 
   void SetUp() override {
     const auto& [device, lora] = GetParam();
@@ -139,19 +139,27 @@ TEST_P(Offload, IsTheSameRecorded) {
 }
 
 TEST_P(Offload, PlansWhatItMovesToTheHost) {
-  const auto moved = [&](const model::RecomputePolicy& policy) {
+  const auto expect_moved = [&](const model::RecomputePolicy& policy, std::size_t to_host, std::size_t from_device) {
+    SCOPED_TRACE(describe(policy, model_));
     const MemoryPlan here = plan(policy, false), there = plan(policy, true);
     EXPECT_EQ(here.host_bytes, 0U);
-    EXPECT_EQ(here.total - there.total, there.host_bytes);
-    return there.host_bytes;
+    EXPECT_EQ(there.host_bytes, to_host);
+    EXPECT_EQ(here.total - there.total, from_device);
   };
-  const DType dtype = options({}, false).compute_dtype;
-  const std::size_t input = static_cast<std::size_t>(max_tokens(config_) * model_.hidden_size) * size_of(dtype);
-  EXPECT_EQ(moved({}), (kLayers - kSlots) * input);
-  EXPECT_EQ(moved(policy(config::RecomputeMethod::kUniform, 1)), (kLayers - kSlots) * input);
-  EXPECT_EQ(moved(policy(config::RecomputeMethod::kUniform, 2)), (4 - kSlots) * input);
-  EXPECT_EQ(moved(policy(config::RecomputeMethod::kUniform, 4)), 0U) << "two inputs stay where they are";
-  EXPECT_NE(plan({}, true).summary().find("host memory for offloaded inputs"), std::string::npos);
+  const auto tokens = static_cast<std::size_t>(max_tokens(config_));
+  const std::size_t element = size_of(options({}, false).compute_dtype);
+  const auto rank = static_cast<std::size_t>(GetParam().lora ? config_.peft_dim : 0);
+  const std::size_t input = tokens * static_cast<std::size_t>(model_.hidden_size) * element;
+  const std::size_t attention = tokens * (static_cast<std::size_t>(model_.q_size()) + rank) * element +
+                                tokens * static_cast<std::size_t>(model_.num_attention_heads) * sizeof(float);
+  const std::size_t leave = kLayers - kSlots;
+  using enum config::RecomputeMethod;
+  expect_moved({}, leave * (input + attention), leave * (input + attention));
+  // what is computed again without offloading has one place, and two with it
+  expect_moved(policy(kUniform, 1), leave * (input + attention), leave * input - attention);
+  expect_moved(policy(kUniform, 2), (4 - kSlots) * input, (4 - kSlots) * input);
+  expect_moved(policy(kUniform, 4), 0, 0);  // two inputs stay where they are
+  EXPECT_NE(plan({}, true).summary().find("host memory for what is offloaded"), std::string::npos);
   EXPECT_EQ(plan({}, false).summary().find("host memory"), std::string::npos);
 }
 
