@@ -12,21 +12,25 @@
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/gpu_common.sh"
 
-# name; what it is; model, method, sequence length, micro-batch, recompute, states; whether the peer has the same
+# name; what it is; model, method, sequence length, micro-batch, recompute (-offload: with cpu_offloading), states; whether
+# the peer has the same
 rows() {
   cat <<'ROWS'
 8b-lora;8B LoRA 8192×1;qwen3_8b lora 8192 1 none fp32;peer
-8b-lora-full;8B LoRA 8192×1, full recompute;qwen3_8b lora 8192 1 full fp32;peer
+8b-lora-full;8B LoRA 8192×1, full recompute;qwen3_8b lora 8192 1 full fp32;
+8b-lora-full-offload;8B LoRA 8192×1, full recompute, offloading;qwen3_8b lora 8192 1 full-offload fp32;peer
 8b-lora-2048x4;8B LoRA 2048×4;qwen3_8b lora 2048 4 none fp32;peer
 8b-lora-2048x1;8B LoRA 2048×1;qwen3_8b lora 2048 1 none fp32;peer
-14b-lora-full;14B LoRA 8192×1, full recompute;qwen3_14b lora 8192 1 full fp32;peer
-32b-lora-full;32B LoRA 8192×1, full recompute;qwen3_32b lora 8192 1 full fp32;peer
-32b-lora-auto;32B LoRA 8192×1, auto;qwen3_32b lora 8192 1 auto fp32;
+14b-lora-full-offload;14B LoRA 8192×1, full recompute, offloading;qwen3_14b lora 8192 1 full-offload fp32;peer
+32b-lora-full-offload;32B LoRA 8192×1, full recompute, offloading;qwen3_32b lora 8192 1 full-offload fp32;peer
+32b-lora-auto-offload;32B LoRA 8192×1, auto, offloading;qwen3_32b lora 8192 1 auto-offload fp32;
 4b-sft-full;4B SFT 8192×1, full recompute;qwen3_4b sft 8192 1 full fp32;
-4b-sft-full-bf16;4B SFT 8192×1, full recompute, bf16 states;qwen3_4b sft 8192 1 full bf16;peer
+4b-sft-full-offload-bf16;4B SFT 8192×1, full recompute, offloading, bf16 states;qwen3_4b sft 8192 1 full-offload bf16;peer
 4b-sft-bf16;4B SFT 8192×1, bf16 states;qwen3_4b sft 8192 1 none bf16;peer
+4b-sft-offload-bf16;4B SFT 8192×1, offloading, bf16 states;qwen3_4b sft 8192 1 none-offload bf16;
 1.7b-sft;1.7B SFT 8192×1;qwen3_1.7b sft 8192 1 none fp32;
 1.7b-sft-bf16;1.7B SFT 8192×1, bf16 states;qwen3_1.7b sft 8192 1 none bf16;peer
+1.7b-sft-offload-bf16;1.7B SFT 8192×1, offloading, bf16 states;qwen3_1.7b sft 8192 1 none-offload bf16;
 0.6b-sft;0.6B SFT 2048×8;qwen3_0.6b sft 2048 8 none fp32;
 0.6b-sft-bf16;0.6B SFT 2048×8, bf16 states;qwen3_0.6b sft 2048 8 none bf16;peer
 ROWS
@@ -48,7 +52,8 @@ ours() {
   local name=$1 model=$2 method=$3 seq=$4 micro=$5 recompute=$6 states=$7 arguments
   arguments=(--model "$model" --seq_length "$seq" --micro_batch_size "$micro" --warmup 2 --steps "$steps" --json --device cuda --peft lora)
   [ "$method" = lora ] || arguments+=(--peft none)
-  case $recompute in
+  [[ $recompute != *-offload ]] || arguments+=(--cpu_offloading true)
+  case ${recompute%-offload} in
     full) arguments+=(--recompute_granularity full --recompute_method uniform --recompute_num_layers 1) ;;
     auto) arguments+=(--recompute_granularity auto) ;;
   esac
@@ -58,7 +63,7 @@ ours() {
 
 # peer NAME MODEL METHOD SEQ MICRO RECOMPUTE STATES
 peer() {
-  local name=$1 model=${2//_/-} method=$3 seq=$4 micro=$5 recompute=$6
+  local name=$1 model=${2//_/-} method=$3 seq=$4 micro=$5 recompute=${6%-offload}
   timeout -k 5 150 "${PEER_PYTHON:-python3}" "$PEER" "$model" "$method" "$seq" "$micro" "$recompute" 1 5 2>"$logs/$name.peer.log" |
     tail -n 1 | tee -a "$logs/peer.jsonl"
 }
@@ -115,7 +120,7 @@ case "${1:-}" in
   -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" ;;
   *)
     if [ "${1:-} ${2:-}" = '--rows list' ]; then
-      rows | awk -F ';' '{ printf "%-18s %s\n", $1, $2 }'
+      rows | awk -F ';' '{ printf "%-26s %s\n", $1, $2 }'
       exit 0
     fi
     cd "$(dirname "$(dirname "$(readlink -f "$0")")")"

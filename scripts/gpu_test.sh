@@ -39,7 +39,7 @@ part() {
 # small_tests COMMAND…: what the tools watch, every kernel on small shapes. Left out is what only compares runs or
 # references, and what provokes an error.
 small_tests() {
-  local without='*SameForAnyThreads*:*IsDeterministic*:*BitForBit*:*FiniteDifferences*:*ItsErrorsAreOurs*:*IsNotRecorded*'
+  local without='*SameForAnyThreads*:*IsDeterministic*:*BitForBit*:*FiniteDifferences*:*ItsErrorsAreOurs*:*TooMuchPinned*:*IsNotRecorded*'
   PRIMUS_TEST_SMALL=1 PRIMUS_GEMM_CACHE='' "$@" --gtest_filter="*/cuda*:-$without${without_too:+:$without_too}"
 }
 
@@ -66,7 +66,8 @@ sanitizer() {
   local tool=$1 folder=$2 shards=${GPU_TEST_SHARDS:-12} shard running=() status=0
   for ((shard = 0; shard < shards; ++shard)); do
     GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard small_tests \
-      compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 "$folder/test_ops" \
+      compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 ${without_kernels:+--kernel-name-exclude "$without_kernels"} \
+      "$folder/test_ops" \
       >"$logs/$tool.$shard.log" 2>&1 &
     running+=($!)
   done
@@ -96,7 +97,9 @@ run() {
   part train "$folder/test_train" --gtest_filter='*cuda*' --gtest_brief=1
   part kernels kernels "$folder"
   part memcheck sanitizer memcheck "$folder"
-  part racecheck sanitizer_without_vendor racecheck "$folder"
+  # attention's backward in one pass hands statistics from warp to warp by mbarriers at which one lane arrives for its warp;
+  # racecheck takes that for a race (bench/results/2026-11-23-cuda-attention.md)
+  without_kernels=kernel_substring=single_pass part racecheck sanitizer_without_vendor racecheck "$folder"
   part initcheck sanitizer_without_vendor initcheck "$folder"
   [ $failed -eq 0 ] || die "something failed; the logs are in $logs"
 }
