@@ -101,7 +101,7 @@ void save_model(const fs::path& folder, const model::ParameterRegistry& registry
 
   std::vector<TensorSpec> tensors;
   for (const model::Parameter& parameter : registry.all()) {
-    if (!is_adapter(parameter)) tensors.push_back({parameter.name, dtype, file_shape(parameter)});
+    if (!is_adapter(parameter)) tensors.emplace_back(parameter.name, dtype, file_shape(parameter));
   }
   Transfer transfer(stream);
   replace_directory(folder, [&](const fs::path& fresh) {

@@ -66,7 +66,7 @@ void save_adapter(const fs::path& folder, const model::ParameterRegistry& regist
                   Stream& stream) {
   std::vector<TensorSpec> tensors;
   for (const model::Parameter& parameter : registry.all()) {
-    if (is_adapter(parameter)) tensors.push_back({kPeftPrefix + parameter.name, DType::kF32, file_shape(parameter)});
+    if (is_adapter(parameter)) tensors.emplace_back(kPeftPrefix + parameter.name, DType::kF32, file_shape(parameter));
   }
   PRIMUS_CHECK(!tensors.empty(), folder.string());
   Transfer transfer(stream);

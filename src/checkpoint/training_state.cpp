@@ -127,7 +127,7 @@ void save_state(const fs::path& folder, const TrainingState& state, const model:
       const Tensor& tensor = parameter.*kind.member;
       if (!tensor) continue;
       const std::string name = kind.prefix + parameter.name;
-      specs.push_back({name, tensor.dtype(), shape});
+      specs.emplace_back(name, tensor.dtype(), shape);
       sources.emplace(name, &tensor);
       const StateSlice whole{file_name, std::vector<std::int64_t>(shape.size(), 0), shape};
       manifest.tensors.emplace(name, StateTensor{shape, {whole}});

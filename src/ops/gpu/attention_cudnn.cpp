@@ -197,8 +197,9 @@ bool is_loaded() {
       log::info("attention runs on Primus' own kernels: {}", dlerror());
       return false;
     }
-    log::info("attention over documents of one length runs on cuDNN {}, other packs on Primus' own kernels",
-              fe::detail::get_backend_version_string());
+    log::info(
+        "attention runs on cuDNN {} where documents have one length and that is faster, else on Primus' own kernels",
+        fe::detail::get_backend_version_string());
     return true;
   }();
   return loaded;
