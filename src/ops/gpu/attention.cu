@@ -74,8 +74,8 @@ bool cudnn_fits(const Tensor& q, const Tensors&... others) {
   return first_allowed() == Implementation::kCudnn && size_of(q.dtype()) == 2 && packs_fit(8, q, others...);
 }
 
-/// Measured on an H100 (bench/results/2026-11-23-cuda-attention.md): cuDNN is faster where there are few tokens, our
-/// two kernels where documents are short.
+/// Measured on an H100 (bench/results/2026-11-23-cuda-attention.md): our two kernels are faster where documents are
+/// short. Fewer tokens than the smallest batch that was measured are left to what is known to run well.
 constexpr std::int64_t kFewestForSinglePass = 2048;
 bool single_pass_is_faster(std::int64_t max_seqlen, std::int64_t tokens) {
   constexpr std::int64_t kShortest = 384;
