@@ -22,7 +22,7 @@ void run(benchmark::State& state, DType dtype, Product product, const Layer& lay
   const Data x(dtype, m, layer.k), w(dtype, layer.n, layer.k), y(dtype, m, layer.n);
   switch (product) {
     case Product::kForward:
-      return measure_flops(state, dtype, flops, [&] { ops::linear_forward(stream(), {x, w, {}, y}); });
+      return measure_flops(state, dtype, flops, [&] { ops::linear_forward(stream(), {.x = x, .weight = w, .y = y}); });
     case Product::kInput:
       return measure_flops(state, dtype, flops, [&] { ops::linear_backward_input(stream(), {y, w, x, false}); });
     case Product::kWeight: {

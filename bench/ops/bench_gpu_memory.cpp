@@ -140,19 +140,15 @@ bool wanted(const char* group) { return filter.empty() || std::strstr(group, fil
 
 void norms(std::int64_t hidden) {
   if (!wanted("rms_norm")) return;
-  const Data x(kType, kTokens, hidden), delta(kType, kTokens, hidden), y(kType, kTokens, hidden),
-      sum(kType, kTokens, hidden), weight(kType, 1, hidden), rstd(DType::kF32, 1, kTokens),
-      d_weight(DType::kF32, 1, hidden);
+  const Data x(kType, kTokens, hidden), y(kType, kTokens, hidden), dx(kType, kTokens, hidden), weight(kType, 1, hidden),
+      rstd(DType::kF32, 1, kTokens), d_weight(DType::kF32, 1, hidden);
   const double pass = mib(kTokens * hidden);
   const Tensor w = weight.vector(), r = rstd.vector();
   const auto name = [&](const char* what) { return fmt::format("{}, hidden {}", what, hidden); };
   line(name("rms_norm_forward"), 2 * pass, [&] { ops::rms_norm_forward(stream(), {x, w, 1e-6F, y, r}); });
-  line(name("add_rms_norm_forward"), 4 * pass, [&] {
-    ops::add_rms_norm_forward(stream(), {x, delta, sum, w, 1e-6F, y, r});
-  });
-  line(name("rms_norm_backward"), 4 * pass, [&] { ops::rms_norm_backward(stream(), {y, x, w, r, sum, sum, {}}); });
+  line(name("rms_norm_backward"), 4 * pass, [&] { ops::rms_norm_backward(stream(), {y, x, w, r, dx, dx, {}}); });
   line(name("rms_norm_backward with d_weight"), 4 * pass, [&] {
-    ops::rms_norm_backward(stream(), {y, x, w, r, sum, sum, d_weight.vector()});
+    ops::rms_norm_backward(stream(), {y, x, w, r, dx, dx, d_weight.vector()});
   });
 }
 

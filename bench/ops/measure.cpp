@@ -81,9 +81,8 @@ double gemm_limit(DType dtype) {
   static std::map<DType, double> known;
   if (!known.contains(dtype)) {
     const Data x(dtype, 2048, 2048), w(dtype, 2048, 2048), y(dtype, 2048, 2048);
-    known[dtype] = 2.0 * 2048.0 * 2048.0 * 2048.0 / 1e9 / best_of(8, [&] {
-                     ops::linear_forward(stream(), {x, w, {}, y});
-                   });
+    known[dtype] = 2.0 * 2048.0 * 2048.0 * 2048.0 / 1e9 /
+                   best_of(8, [&] { ops::linear_forward(stream(), {.x = x, .weight = w, .y = y}); });
   }
   return known[dtype];
 }

@@ -133,7 +133,6 @@ Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena
     : config_(config),
       options_(options),
       weights_(config_, options_, arena),
-      delta_(activations_matrix(arena, "delta", config.hidden_size)),
       rope_{arena.matrix(MemoryKind::kWeights, "rope cos", DType::kF32, options.max_positions, config.head_dim / 2),
             arena.matrix(MemoryKind::kWeights, "rope sin", DType::kF32, options.max_positions, config.head_dim / 2)},
       head_(take_head(arena)) {
@@ -142,9 +141,10 @@ Decoder::Decoder(const ModelConfig& config, const DecoderOptions& options, Arena
     layers_.emplace_back(config_, weights_.layers[static_cast<std::size_t>(i)], i);
   }
   allocate_activations(arena);
+  output_ = activations_.back().x;  // in inference all layers have this one
   if (!options_.train) return;
   const LayerWeights& layer = weights_.layers.front();
-  backward_.d_x = activations_matrix(arena, "d x", config_.hidden_size);
+  output_ = backward_.d_x = activations_matrix(arena, "d x", config_.hidden_size);
   backward_.d_normed = activations_matrix(arena, "d normed", std::max(layer.qkv.extended(), layer.gate_up.extended()));
   if (options_.lora && options_.lora->dropout > 0.0) allocate_dropped(arena);
 }
@@ -234,47 +234,38 @@ void Decoder::initialize(Stream& stream) {
   offloaded_.allocate(stream.device());
 }
 
+Tensor Decoder::output_of(std::int64_t layer, const Batch& batch) const {
+  const auto next = static_cast<std::size_t>(layer) + 1;
+  return (next < activations_.size() ? activations_[next].x : output_).slice(0, batch.tokens());
+}
+
 void Decoder::forward_layers(const Pass& pass, const Batch& batch, const Attend& attend,
                              OffloadedActivations* offloaded) {
   PRIMUS_CHECK(batch.tokens() <= options_.max_tokens, batch.tokens(), options_.max_tokens);
   PRIMUS_CHECK(batch.max_seqlen <= options_.max_positions, batch.max_seqlen, options_.max_positions);
-  const Tensor delta = delta_.slice(0, batch.tokens());
-  Tensor previous_mid;
+  const Tensor x = activations_.front().x.slice(0, batch.tokens());
+  ops::embedding_forward(pass.stream, {.ids = batch.ids, .table = weights_.embedding, .out = x});
   for (std::int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     if (offloaded != nullptr) offloaded->make_room(pass.stream, i);
-    if (i == 0) {
-      ops::embedding_forward(pass.stream, {.ids = batch.ids, .table = weights_.embedding, .out = activations.x});
-      layer.norm_input(pass, activations);
-    } else {
-      layer.add_and_norm_input(pass, previous_mid, delta, activations);
-    }
-    layer.attention_half(pass, batch, rope_, attend, delta, activations);
+    layer.attention_half(pass, batch, rope_, attend, activations);
     if (offloaded != nullptr) offloaded->send(pass.stream, i, activations);
     layer.mlp_half(pass, activations);
-    layer.mlp_output(pass, activations, delta);
-    previous_mid = activations.mid;
+    if (offloaded != nullptr) offloaded->x.make_room(pass.stream, i + 1);
+    layer.mlp_output(pass, activations, output_of(i, batch));
   }
 }
 
 void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& attend, const RecomputeSpan& span) {
   const Attend nothing = [](const Pass&, std::int64_t, const LayerActivations&) {};  // attention's output is there
-  const Tensor delta = delta_.slice(0, batch.tokens());
-  Tensor previous_mid;
   for (std::int64_t i = span.begin; i < span.end; ++i) {
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
-    if (i == span.begin) {
-      layer.norm_input(pass, activations);
-    } else {
-      layer.add_and_norm_input(pass, previous_mid, delta, activations);
-    }
-    layer.attention_half(pass, batch, rope_, offloaded_.attention.has(i) ? nothing : attend, delta, activations);
+    layer.attention_half(pass, batch, rope_, offloaded_.attention.has(i) ? nothing : attend, activations);
     layer.mlp_half(pass, activations);
     // what the span's last layer puts out is known already: the layer above has used it
-    if (i + 1 < span.end) layer.mlp_output(pass, activations, delta);
-    previous_mid = activations.mid;
+    if (i + 1 < span.end) layer.mlp_output(pass, activations, output_of(i, batch));
   }
 }
 
@@ -331,9 +322,9 @@ void Decoder::forward_backward(const Pass& pass, const Batch& micro_batch, float
     forward_layers(pass, batch, attend, &offloaded_);
   });
   // not recorded: the number of trained rows and the scale are others in every micro-batch
-  const Tensor d_x = backward_.d_x.slice(0, batch.tokens());
+  const Tensor x = output_.slice(0, batch.tokens()), d_x = backward_.d_x.slice(0, batch.tokens());
   const Tensor d_rows = backward_.d_normed.columns(0, config_.hidden_size);
-  head_.forward_backward(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), scale, state, d_rows, d_x);
+  head_.forward_backward(pass, batch, x, scale, state, d_rows, d_x);
   run_section(kBackward, pass, batch, [&] {
     backward_layers(pass, batch, attend);
     if (!weights_.d_embedding) return;
@@ -343,12 +334,12 @@ void Decoder::forward_backward(const Pass& pass, const Batch& micro_batch, float
 
 void Decoder::evaluate(const Pass& pass, const Batch& batch, const Tensor& state) {
   forward_layers(pass, batch, attend_over(config_, batch), nullptr);
-  head_.evaluate(pass, batch, mid_of_last(batch), delta_.slice(0, batch.tokens()), state);
+  head_.evaluate(pass, batch, output_.slice(0, batch.tokens()), state);
 }
 
 Tensor Decoder::logits(const Pass& pass, const Batch& batch, const Tensor& rows, const Attend& attend) {
   forward_layers(pass, batch, attend, nullptr);
-  return head_.logits(pass, rows, mid_of_last(batch), delta_.slice(0, batch.tokens()));
+  return head_.logits(pass, rows, output_.slice(0, batch.tokens()));
 }
 
 }  // namespace primus::model

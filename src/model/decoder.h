@@ -73,7 +73,8 @@ class Decoder {
   LayerActivations activations_of(std::int64_t layer, const Batch& batch) const {
     return activations_[static_cast<std::size_t>(layer)].first(config_, batch.tokens());
   }
-  Tensor mid_of_last(const Batch& batch) const { return activations_.back().mid.slice(0, batch.tokens()); }
+  /// Where the layer's output goes: the next one's x, or output_.
+  Tensor output_of(std::int64_t layer, const Batch& batch) const;
 
   ModelConfig config_;
   DecoderOptions options_;
@@ -84,7 +85,7 @@ class Decoder {
   BackwardBuffers backward_;
   Tensor activation_;  // (T, intermediate + R): the input of every down projection
   Tensor gate_up_;     // (T, 2·intermediate): that of all layers that share one
-  Tensor delta_;       // (T, hidden): what the last half-layer adds to the residual stream
+  Tensor output_;      // (T, hidden): the residual stream after the last layer; its gradient takes its place
   Rope rope_;
   std::int64_t gate_up_rows_of_head_ = 0;  // the loss head's memory reaches into so many rows of gate_up_
   LossHead head_;

@@ -74,17 +74,6 @@ void Layer::norm_input(const Pass& pass, const LayerActivations& activations) co
                                       .rstd = activations.rstd});
 }
 
-void Layer::add_and_norm_input(const Pass& pass, const Tensor& mid, const Tensor& delta,
-                               const LayerActivations& activations) const {
-  ops::add_rms_norm_forward(pass.stream, {.x = mid,
-                                          .delta = delta,
-                                          .sum = activations.x,
-                                          .weight = weights_->input_norm,
-                                          .eps = static_cast<float>(config_->rms_norm_eps),
-                                          .y = activations.normed.columns(0, config_->hidden_size),
-                                          .rstd = activations.rstd});
-}
-
 void Layer::norm_mid(const Pass& pass, const LayerActivations& activations) const {
   ops::rms_norm_forward(pass.stream, {.x = activations.mid,
                                       .weight = weights_->post_norm,
@@ -110,28 +99,23 @@ void Layer::rotate(const Pass& pass, const Batch& batch, const Rope& rope, const
 }
 
 void Layer::attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend,
-                           const Tensor& delta, const LayerActivations& activations) const {
+                           const LayerActivations& activations) const {
+  norm_input(pass, activations);
   weights_->qkv.forward(pass, activations.normed, activations.qkv);
   rotate(pass, batch, rope, activations);
   attend(pass, index_, activations);
-  weights_->o_proj.forward(pass, activations.attention, delta);
-  ops::add_rms_norm_forward(pass.stream, {.x = activations.x,
-                                          .delta = delta,
-                                          .sum = activations.mid,
-                                          .weight = weights_->post_norm,
-                                          .eps = static_cast<float>(config_->rms_norm_eps),
-                                          .y = activations.mid_normed.columns(0, config_->hidden_size),
-                                          .rstd = activations.mid_rstd});
+  weights_->o_proj.forward(pass, activations.attention, activations.mid, activations.x);
+  norm_mid(pass, activations);
 }
 
 void Layer::mlp_half(const Pass& pass, const LayerActivations& activations) const {
   weights_->gate_up.forward(pass, activations.mid_normed, activations.gate_up);
 }
 
-void Layer::mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& delta) const {
+void Layer::mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& out) const {
   const Linear& down = weights_->down;
   ops::swiglu_forward(pass.stream, {.gate_up = activations.gate_up, .out = activations.activation.columns(0, down.in)});
-  down.forward(pass, activations.activation, delta);
+  down.forward(pass, activations.activation, out, activations.mid);
   if (activations.down_u) {
     ops::convert(pass.stream,
                  {.in = activations.activation.columns(down.in, down.extended()), .out = activations.down_u});

@@ -76,28 +76,24 @@ class Layer {
   Layer(const ModelConfig& config, const LayerWeights& weights, std::int64_t index)
       : config_(&config), weights_(&weights), index_(index) {}
 
-  /// From activations.x, already there, or (after the first layer) from the layer before: x = previous mid + delta.
-  void norm_input(const Pass& pass, const LayerActivations& activations) const;
-  void add_and_norm_input(const Pass& pass, const Tensor& mid, const Tensor& delta,
-                          const LayerActivations& activations) const;
-
-  /// From the normed input through attention to activations.mid and its norm.
-  void attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend, const Tensor& delta,
+  /// From activations.x through attention to activations.mid and its norm.
+  void attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend,
                       const LayerActivations& activations) const;
   /// From the normed mid to activations.gate_up.
   void mlp_half(const Pass& pass, const LayerActivations& activations) const;
-  /// delta = down_proj(silu(gate)·up), which the next layer adds. Leaves down_u.
-  void mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& delta) const;
+  /// out (T, hidden) = mid + down_proj(silu(gate)·up): the next layer's x. Leaves down_u.
+  void mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& out) const;
 
   /// Computes again what `keeps` left out, in forward's order.
   void restore(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend, const LayerKeeps& keeps,
                const LayerActivations& activations) const;
 
-  /// buffers.d_x: from the gradient of the layer's output (mid + delta) to that of x. gate_up is overwritten.
+  /// buffers.d_x: from the gradient of the layer's output to that of x. gate_up is overwritten.
   void backward(const Pass& pass, const Batch& batch, const Rope& rope, const LayerActivations& activations,
                 const BackwardBuffers& buffers) const;
 
  private:
+  void norm_input(const Pass& pass, const LayerActivations& activations) const;
   void norm_mid(const Pass& pass, const LayerActivations& activations) const;
   /// Queries and keys from qkv, normed (where the model does) and rotated.
   void rotate(const Pass& pass, const Batch& batch, const Rope& rope, const LayerActivations& activations) const;

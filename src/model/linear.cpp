@@ -29,9 +29,9 @@ void Linear::adapt(const Pass& pass, const Tensor& input) const {
                       {.x = drop(pass, input.columns(0, in)), .weight = a, .y = input.columns(in, in + rank)});
 }
 
-void Linear::forward(const Pass& pass, const Tensor& input, const Tensor& y) const {
+void Linear::forward(const Pass& pass, const Tensor& input, const Tensor& y, const Tensor& addend) const {
   adapt(pass, input);
-  ops::linear_forward(pass.stream, {.x = input, .weight = weight, .bias = bias, .y = y});
+  ops::linear_forward(pass.stream, {.x = input, .weight = weight, .bias = bias, .addend = addend, .y = y});
 }
 
 void Linear::backward(const Pass& pass, const Tensor& dy, const Tensor& input, const Tensor& d_input) const {

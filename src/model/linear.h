@@ -51,8 +51,9 @@ struct Linear {
   /// Fills u, the last R columns of `input`, from its first `in` columns. Nothing to do without adapters.
   void adapt(const Pass& pass, const Tensor& input) const;
 
-  /// y (T, out) from input (T, in + R), whose first `in` columns are given; fills the rest.
-  void forward(const Pass& pass, const Tensor& input, const Tensor& y) const;
+  /// y (T, out) from input (T, in + R), whose first `in` columns are given; fills the rest. `addend` (T, out): added to
+  /// the projection, or empty.
+  void forward(const Pass& pass, const Tensor& input, const Tensor& y, const Tensor& addend = {}) const;
 
   /// Gradients: those of the trainable parameters (biases always add to theirs); d_input (T, in + R) gets dx in its
   /// first `in` columns and du in the rest. `input` as forward left it.

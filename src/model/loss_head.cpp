@@ -31,7 +31,6 @@ LossHead::LossHead(const ModelConfig& config, const Weights& weights, const Deco
     return arena.matrix(MemoryKind::kLossHead, name, dtype, chunk_rows_, columns);
   };
   x_ = matrix("trained rows", compute, config.hidden_size);
-  delta_ = matrix("trained rows' delta", compute, config.hidden_size);
   normed_ = matrix("trained rows, normed", compute, config.hidden_size);
   rstd_ = arena.vector(MemoryKind::kLossHead, "trained rows' rstd", DType::kF32, chunk_rows_);
   losses_ = arena.vector(MemoryKind::kLossHead, "losses", DType::kF32, options.max_tokens);
@@ -39,28 +38,22 @@ LossHead::LossHead(const ModelConfig& config, const Weights& weights, const Deco
   d_logits_ = in_place_of(logits_, compute);
 }
 
-void LossHead::norm_rows(const Pass& pass, const Tensor& rows, const Tensor& mid, const Tensor& delta) const {
+void LossHead::norm_rows(const Pass& pass, const Tensor& rows, const Tensor& x) const {
   const std::int64_t count = rows.columns();
-  const Tensor x = x_.slice(0, count);
-  const Tensor row_delta = delta_.slice(0, count);
-  ops::gather_rows(pass.stream, {.x = mid, .index = rows, .out = x});
-  ops::gather_rows(pass.stream, {.x = delta, .index = rows, .out = row_delta});
-  ops::add_rms_norm_forward(pass.stream, {.x = x,
-                                          .delta = row_delta,
-                                          .sum = x,
-                                          .weight = weights_->final_norm,
-                                          .eps = static_cast<float>(config_->rms_norm_eps),
-                                          .y = normed_.slice(0, count),
-                                          .rstd = rstd_.slice(0, count)});
+  ops::gather_rows(pass.stream, {.x = x, .index = rows, .out = x_.slice(0, count)});
+  ops::rms_norm_forward(pass.stream, {.x = x_.slice(0, count),
+                                      .weight = weights_->final_norm,
+                                      .eps = static_cast<float>(config_->rms_norm_eps),
+                                      .y = normed_.slice(0, count),
+                                      .rstd = rstd_.slice(0, count)});
 }
 
-void LossHead::evaluate(const Pass& pass, const Batch& batch, const Tensor& mid, const Tensor& delta,
-                        const Tensor& state) const {
+void LossHead::evaluate(const Pass& pass, const Batch& batch, const Tensor& x, const Tensor& state) const {
   const std::int64_t count = batch.trained();
   if (count == 0) return;
   for (std::int64_t begin = 0; begin < count; begin += chunk_rows_) {
     const std::int64_t end = std::min(begin + chunk_rows_, count);
-    norm_rows(pass, batch.trained_rows.slice(begin, end), mid, delta);
+    norm_rows(pass, batch.trained_rows.slice(begin, end), x);
     const Tensor logits = logits_.slice(0, end - begin);
     ops::linear_forward(pass.stream, {.x = normed_.slice(0, end - begin), .weight = weights_->head, .y = logits});
     ops::cross_entropy_forward(
@@ -69,8 +62,8 @@ void LossHead::evaluate(const Pass& pass, const Batch& batch, const Tensor& mid,
   ops::add_loss(pass.stream, losses_.slice(0, count), state);
 }
 
-void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tensor& mid, const Tensor& delta,
-                                float scale, const Tensor& state, const Tensor& d_rows, const Tensor& d_x) const {
+void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tensor& x, float scale, const Tensor& state,
+                                const Tensor& d_rows, const Tensor& d_x) const {
   const std::int64_t count = batch.trained();
   if (count == 0) {
     pass.stream.fill_zero(d_x);
@@ -79,7 +72,7 @@ void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tens
   }
   for (std::int64_t begin = 0; begin < count; begin += chunk_rows_) {
     const std::int64_t end = std::min(begin + chunk_rows_, count), size = end - begin;
-    norm_rows(pass, batch.trained_rows.slice(begin, end), mid, delta);
+    norm_rows(pass, batch.trained_rows.slice(begin, end), x);
     const Tensor normed = normed_.slice(0, size), logits = logits_.slice(0, size), d_logits = d_logits_.slice(0, size);
     ops::linear_forward(pass.stream, {.x = normed, .weight = weights_->head, .y = logits});
     ops::cross_entropy_forward_backward(pass.stream, {.logits = logits,
@@ -93,7 +86,7 @@ void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tens
           pass.stream,
           {.dy = d_logits, .x = normed, .d_weight = weights_->d_head, .accumulate = pass.accumulate || begin > 0});
     }
-    const Tensor d_normed = delta_.slice(0, size);  // the delta has been added: its memory takes the gradient
+    const Tensor& d_normed = normed;  // in its place: the head's gradient has been made from it
     ops::linear_backward_input(pass.stream, {.dy = d_logits, .weight = weights_->head, .dx = d_normed});
     ops::rms_norm_backward(pass.stream, {.dy = d_normed,
                                          .x = x_.slice(0, size),
@@ -106,10 +99,10 @@ void LossHead::forward_backward(const Pass& pass, const Batch& batch, const Tens
   ops::scatter_rows(pass.stream, {.x = d_rows.slice(0, count), .index = batch.trained_rows, .out = d_x});
 }
 
-Tensor LossHead::logits(const Pass& pass, const Tensor& rows, const Tensor& mid, const Tensor& delta) const {
+Tensor LossHead::logits(const Pass& pass, const Tensor& rows, const Tensor& x) const {
   const std::int64_t count = rows.columns();
   PRIMUS_CHECK(count <= chunk_rows_, count, chunk_rows_);
-  norm_rows(pass, rows, mid, delta);
+  norm_rows(pass, rows, x);
   const Tensor logits = logits_.slice(0, count);
   ops::linear_forward(pass.stream, {.x = normed_.slice(0, count), .weight = weights_->head, .y = logits});
   return logits;

@@ -61,7 +61,6 @@ void OffloadedActivations::allocate(Device device) {
 }
 
 void OffloadedActivations::make_room(Stream& stream, std::int64_t layer) {
-  x.make_room(stream, layer);
   attention.make_room(stream, layer);
   lse.make_room(stream, layer);
 }

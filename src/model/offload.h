@@ -69,7 +69,8 @@ class OffloadedActivations {
 
   std::size_t host_bytes() const { return x.host_bytes() + attention.host_bytes() + lse.host_bytes(); }
   void allocate(Device device);
-  /// Around a layer's forward pass, and around its backward pass.
+  /// Around a layer's forward pass (x: the layer before writes it, and so makes room for it), and around its backward
+  /// pass.
   void make_room(Stream& stream, std::int64_t layer);
   void send(Stream& stream, std::int64_t layer, const LayerActivations& activations);
   void await(Stream& stream, std::int64_t layer);

@@ -14,12 +14,13 @@ void clear(Stream& stream, const Tensor& matrix) {
 }  // namespace
 
 void linear_forward(Stream& stream, const LinearForward& args) {
-  const auto& [x, weight, bias, y] = args;
-  check_on_device(stream, x, weight, bias, y);
+  const auto& [x, weight, bias, addend, y] = args;
+  check_on_device(stream, x, weight, bias, addend, y);
   check_compute_matrix(x);
   check_matrix(weight, weight.rows(), x.columns(), x.dtype());
   check_vector_or_empty(bias, weight.rows(), x.dtype());
   check_matrix(y, x.rows(), weight.rows(), y.dtype());
+  if (addend) check_matrix(addend, y.rows(), y.columns(), y.dtype());
   PRIMUS_CHECK(y.dtype() == x.dtype() || y.dtype() == DType::kF32, y.describe(), x.describe());
   if (x.rows() == 0) return;
   const Observed observed(stream, WorkKind::kGemm, "linear_forward");

@@ -11,11 +11,12 @@
 /// 0.
 namespace primus::ops {
 
-/// y = x·Wᵀ + bias
+/// y = x·Wᵀ + bias + addend; the sum of the last two may be rounded to y's type first
 struct LinearForward {
   Tensor x;       // (M, K)
   Tensor weight;  // (N, K)
   Tensor bias;    // (N) of the compute type, or empty
+  Tensor addend;  // (M, N) of y's type, or empty; may be y
   Tensor y;       // (M, N); of the compute type, or f32
 };
 void linear_forward(Stream& stream, const LinearForward& args);

@@ -17,20 +17,6 @@ void rms_norm_forward(Stream& stream, const RmsNormForward& args) {
   stream.backend().ops->rms_norm_forward(stream, args);
 }
 
-void add_rms_norm_forward(Stream& stream, const AddRmsNormForward& args) {
-  const Tensor& x = args.x;
-  check_on_device(stream, x, args.delta, args.sum, args.weight, args.y, args.rstd);
-  check_compute_matrix(x);
-  check_matrix(args.delta, x.rows(), x.columns(), x.dtype());
-  check_matrix(args.sum, x.rows(), x.columns(), x.dtype());
-  check_vector(args.weight, x.columns(), x.dtype());
-  check_matrix(args.y, x.rows(), x.columns(), x.dtype());
-  check_vector_or_empty(args.rstd, x.rows(), DType::kF32);
-  if (x.rows() == 0) return;
-  const Observed observed(stream, WorkKind::kElementwise, "add_rms_norm_forward");
-  stream.backend().ops->add_rms_norm_forward(stream, args);
-}
-
 void rms_norm_backward(Stream& stream, const RmsNormBackward& args) {
   const Tensor& x = args.x;
   check_on_device(stream, args.dy, x, args.weight, args.rstd, args.d_residual, args.dx, args.d_weight);

@@ -16,18 +16,6 @@ struct RmsNormForward {
 };
 void rms_norm_forward(Stream& stream, const RmsNormForward& args);
 
-/// sum = x + delta, then the norm of sum: the residual add that precedes every norm but the first.
-struct AddRmsNormForward {
-  Tensor x;       // (T, H)
-  Tensor delta;   // (T, H)
-  Tensor sum;     // (T, H), may be x
-  Tensor weight;  // (H)
-  float eps = 1e-6F;
-  Tensor y;     // (T, H)
-  Tensor rstd;  // (T) f32, or empty
-};
-void add_rms_norm_forward(Stream& stream, const AddRmsNormForward& args);
-
 /// dx = d_residual + ∂y/∂x · dy;  d_weight += Σ_t dy·x·rstd
 struct RmsNormBackward {
   Tensor dy;          // (T, H), may have a row stride
@@ -40,7 +28,7 @@ struct RmsNormBackward {
 };
 void rms_norm_backward(Stream& stream, const RmsNormBackward& args);
 
-/// sum = x + delta (also used alone, after the last layer)
+/// sum = x + delta
 struct Add {
   Tensor x;      // (T, H)
   Tensor delta;  // (T, H)

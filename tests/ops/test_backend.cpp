@@ -77,7 +77,7 @@ TEST(CpuBackend, BothWaysOfMultiplyingBF16Agree) {
     const DeviceData x_data(stream, type, x), w_data(stream, type, w), dy_data(stream, type, dy),
         y(stream, DType::kF32, Matrix(m, n)), dx(stream, DType::kF32, Matrix(m, k)),
         dw(stream, DType::kF32, filled(n, k, 1.0)), dw_bf16(stream, type, filled(n, k, 1.0));
-    ops::linear_forward(stream, {x_data, w_data, {}, y});
+    ops::linear_forward(stream, {.x = x_data, .weight = w_data, .y = y});
     ops::linear_backward_input(stream, {dy_data, w_data, dx, false});
     ops::linear_backward_weight(stream, {dy_data, x_data, dw});
     ops::linear_backward_weight(stream, {dy_data, x_data, dw_bf16});

@@ -273,5 +273,27 @@ TEST_P(LargeProduct, ForwardOfAnyAlignment) {
   }
 }
 
+TEST_P(LargeProduct, ForwardAddsOnceACall) {
+  Stream stream(GetParam());
+  const Matrix x = random_matrix(kM, kK, kType, 1), w = random_matrix(kN, kK, kType, 2),
+               addend = random_matrix(kM, kN, kType, 3, 8.0);
+  const DeviceData x_data(stream, kType, x), w_data(stream, kType, w), addend_data(stream, kType, addend),
+      elsewhere(stream, kType, filled(kM, kN, -1.0), 8);
+  for (const DeviceData* y : {&elsewhere, &addend_data}) {
+    ops::linear_forward(stream, {.x = x_data, .weight = w_data, .addend = addend_data, .y = *y});
+    const Matrix found = y->download();
+    for (std::int64_t row = 0; row < kM; row += 101) {
+      for (std::int64_t column = 0; column < kN; column += 7) {
+        Sum sum{.before = addend(row, column), .magnitude = std::fabs(addend(row, column))};
+        for (std::int64_t k = 0; k < kK; ++k) {
+          sum.product += x(row, k) * w(column, k);
+          sum.magnitude += std::fabs(x(row, k) * w(column, k));
+        }
+        expect_sum(found(row, column), sum, kK, kType);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace primus::test

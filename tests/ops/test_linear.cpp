@@ -90,6 +90,21 @@ Product added(const Product& product, double scale, const Matrix& before) {
   return sum;
 }
 
+Matrix sum(const Matrix& a, const Matrix& b) {
+  Matrix result = a;
+  for (std::size_t i = 0; i < a.values.size(); ++i) result.values[i] += b.values[i];
+  return result;
+}
+
+/// `row`, `rows` times.
+Matrix repeated(const Matrix& row, std::int64_t rows) {
+  Matrix result(rows, row.columns);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t j = 0; j < row.columns; ++j) result(i, j) = row(0, j);
+  }
+  return result;
+}
+
 /// The same, the product being rounded itself before it is added, which ops/linear.h allows.
 Bound bound_of_added(const Product& sum, const Product& product, double scale, std::int64_t terms, DType result) {
   const Bound once = bound_of(sum, terms, result);
@@ -108,16 +123,49 @@ TEST_P(Linear, Forward) {
                      bias = random_matrix(1, n, dtype(), 3);
         const DeviceData x_data = matrix(x, 5 * gap), w_data = matrix(w, 3 * gap), bias_data = vector(bias),
                          y(stream(), result, filled(m, n, -1.0), 7 * gap);
-        ops::linear_forward(stream(), {x_data, w_data, with_bias ? bias_data.tensor() : Tensor(), y});
-        const Product product = times_transposed(x, w);
-        Matrix before(m, n);
-        for (std::int64_t i = 0; with_bias && i < m; ++i) {
-          for (std::int64_t j = 0; j < n; ++j) before(i, j) = bias(0, j);
-        }
-        const Product expected = added(product, 1.0, before);
+        ops::linear_forward(stream(),
+                            {.x = x_data, .weight = w_data, .bias = with_bias ? bias_data.tensor() : Tensor(), .y = y});
+        const Product product = times_transposed(x, w),
+                      expected = added(product, 1.0, with_bias ? repeated(bias, m) : Matrix(m, n));
         expect_near(y.download(), expected.value,
                     with_bias ? bound_of_added(expected, product, 1.0, k + 1, result) : bound_of(expected, k, result),
                     fmt::format("y, bias {}", with_bias));
+      }
+    }
+  });
+}
+
+TEST_P(Linear, ForwardAddsTheAddend) {
+  for_shapes([&](const Shape& shape) {
+    const auto [m, n, k] = shape;
+    const std::int64_t gap = gap_unit(shape);
+    for (const bool with_bias : {false, true}) {
+      for (const DType result : {dtype(), DType::kF32}) {
+        const Matrix x = random_matrix(m, k, dtype(), 1), w = random_matrix(n, k, dtype(), 2),
+                     bias = random_matrix(1, n, dtype(), 3), addend = random_matrix(m, n, result, 4, 8.0);
+        const DeviceData x_data = matrix(x, 5 * gap), w_data = matrix(w, 3 * gap), bias_data = vector(bias),
+                         addend_data(stream(), result, addend, 2 * gap),
+                         y(stream(), result, filled(m, n, std::numeric_limits<double>::quiet_NaN()), 7 * gap);
+        const Matrix before = with_bias ? sum(addend, repeated(bias, m)) : addend;
+        const Product product = times_transposed(x, w), expected = added(product, 1.0, before);
+        const Bound bound = bound_of_added(expected, product, 1.0, k + 2, result);
+        const auto expect_sum = [&](const DeviceData& target, const char* where) {
+          ops::linear_forward(stream(), {.x = x_data,
+                                         .weight = w_data,
+                                         .bias = with_bias ? bias_data.tensor() : Tensor(),
+                                         .addend = addend_data,
+                                         .y = target});
+          expect_near(
+              target.download(), expected.value,
+              [&](std::int64_t i, std::int64_t j) {
+                const double rounded_first = with_bias ? 1.01 * unit_roundoff(result) * std::fabs(before(i, j)) : 0.0;
+                return bound(i, j) + rounded_first;
+              },
+              fmt::format("y {}, bias {}", where, with_bias));
+        };
+        expect_sum(y, "elsewhere");
+        EXPECT_EQ(addend_data.download().values, addend.values);
+        expect_sum(addend_data, "in the addend's place");
       }
     }
   });
@@ -213,7 +261,7 @@ TEST_P(Linear, NoRows) {
   const DeviceData x = matrix(Matrix(0, 8)), w = matrix(random_matrix(4, 8, dtype(), 1)), y = matrix(Matrix(0, 4)),
                    dw(stream(), DType::kF32, filled(4, 8, 2.0)),
                    d_bias = DeviceData::vector(stream(), DType::kF32, filled(1, 4, 3.0));
-  ops::linear_forward(stream(), {x, w, {}, y});
+  ops::linear_forward(stream(), {.x = x, .weight = w, .y = y});
   ops::linear_backward_input(stream(), {y, w, x, false});
   ops::linear_backward_weight(stream(), {y, x, dw});
   ops::bias_backward(stream(), {y, d_bias});
@@ -238,9 +286,9 @@ TEST_P(Linear, SameForAnyThreads) {
 
 TEST_P(Linear, WrongShapesAreBugs) {
   const DeviceData x = matrix(filled(3, 8, 1.0)), w = matrix(filled(4, 7, 1.0)), y = matrix(filled(3, 4, 1.0));
-  EXPECT_THROW(ops::linear_forward(stream(), {x, w, {}, y}), BugError);
+  EXPECT_THROW(ops::linear_forward(stream(), {.x = x, .weight = w, .y = y}), BugError);
   const DeviceData other(stream(), dtype() == DType::kF32 ? DType::kBF16 : DType::kF32, filled(4, 8, 1.0));
-  EXPECT_THROW(ops::linear_forward(stream(), {x, other, {}, y}), BugError);
+  EXPECT_THROW(ops::linear_forward(stream(), {.x = x, .weight = other, .y = y}), BugError);
 }
 
 }  // namespace

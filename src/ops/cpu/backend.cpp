@@ -118,7 +118,6 @@ constexpr Table kTable = {
     .embedding_forward = embedding_forward,
     .embedding_backward = embedding_backward,
     .rms_norm_forward = rms_norm_forward,
-    .add_rms_norm_forward = add_rms_norm_forward,
     .rms_norm_backward = rms_norm_backward,
     .add = add,
     .rope_forward = rope_forward,

@@ -13,7 +13,7 @@ struct GemmOperand {
   Index column_stride = 1;
 };
 
-/// C = scale · A·B + bias, or C += scale · A·B: A (m, k), B (k, n), C (m, n) with rows `ldc` apart. Sums are in f32;
+/// C = scale · A·B + bias, or C += that: A (m, k), B (k, n), C (m, n) with rows `ldc` apart. Sums are in f32;
 /// A and B have one type (f32 or bf16), C is f32 or bf16.
 struct Gemm {
   Index m = 0;

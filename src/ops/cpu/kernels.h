@@ -22,8 +22,6 @@ struct Rows {
 
 struct RmsNormArgs {
   Rows x;
-  Rows delta;  // added to x when there
-  Rows sum;
   const void* weight = nullptr;
   Rows y;
   float* rstd = nullptr;

@@ -64,14 +64,17 @@ Tensor in_f32(Stream& stream, Scratch use, const Tensor& tensor) {
   return copy;
 }
 
-/// `run(target)` writes `result` in f32, or adds to it.
+/// `run(target)` writes `result` in f32, or, where there is an addend, finds it there and adds to it.
 template <typename Run>
-void through_f32(Stream& stream, const Tensor& result, bool accumulate, const Run& run) {
-  if (result.dtype() == DType::kF32) return run(result);
-  const Tensor copy = f32_scratch(Scratch::kResult, result);
-  if (accumulate) convert(stream, {result, copy});
-  run(copy);
-  convert(stream, {copy, result});
+void through_f32(Stream& stream, const Tensor& result, const Tensor& addend, const Run& run) {
+  const Tensor target = result.dtype() == DType::kF32 ? result : f32_scratch(Scratch::kResult, result);
+  if (addend && addend.data() != target.data()) convert(stream, {addend, target});
+  run(target);
+  if (target.data() != result.data()) convert(stream, {target, result});
+}
+
+Tensor block_of(const Tensor& matrix, Index row_begin, Index row_end, Index column_begin, Index column_end) {
+  return matrix ? matrix.slice(row_begin, row_end).columns(column_begin, column_end) : Tensor();
 }
 
 void forward_in_f32(Stream& stream, const LinearForward& args) {
@@ -82,8 +85,9 @@ void forward_in_f32(Stream& stream, const LinearForward& args) {
     for_blocks(n, n_block, [&](Index n_begin, Index n_end) {
       const Tensor weight = in_f32(stream, Scratch::kRight, args.weight.slice(n_begin, n_end));
       const Tensor bias = args.bias ? in_f32(stream, Scratch::kBias, args.bias.slice(n_begin, n_end)) : Tensor();
-      through_f32(stream, args.y.slice(m_begin, m_end).columns(n_begin, n_end), false,
-                  [&](const Tensor& y) { multiply(plain(x), transposed(weight), k, y, false, 1.0F, bias); });
+      const Tensor addend = block_of(args.addend, m_begin, m_end, n_begin, n_end);
+      through_f32(stream, block_of(args.y, m_begin, m_end, n_begin, n_end), addend,
+                  [&](const Tensor& y) { multiply(plain(x), transposed(weight), k, y, !addend.empty(), 1.0F, bias); });
     });
   });
 }
@@ -93,7 +97,8 @@ void backward_input_in_f32(Stream& stream, const LinearBackwardInput& args) {
   const Index m_block = rows_of_block(m, std::min<Index>(std::max(n, k), 4096));
   const Index n_block = rows_of_block(n, std::max(k, m_block));
   for_blocks(m, m_block, [&](Index m_begin, Index m_end) {
-    through_f32(stream, args.dx.slice(m_begin, m_end), args.accumulate, [&](const Tensor& dx) {
+    const Tensor result = args.dx.slice(m_begin, m_end);
+    through_f32(stream, result, args.accumulate ? result : Tensor(), [&](const Tensor& dx) {
       for_blocks(n, n_block, [&](Index n_begin, Index n_end) {
         const Tensor dy = in_f32(stream, Scratch::kLeft, args.dy.slice(m_begin, m_end).columns(n_begin, n_end));
         const Tensor weight = in_f32(stream, Scratch::kRight, args.weight.slice(n_begin, n_end));
@@ -108,7 +113,8 @@ void backward_weight_in_f32(Stream& stream, const LinearBackwardWeight& args) {
   const Index m_block = rows_of_block(m, k / 4), n_block = rows_of_block(n, std::max(k, m_block));
   Tensor x = m_block == m ? in_f32(stream, Scratch::kRight, args.x) : Tensor();
   for_blocks(n, n_block, [&](Index n_begin, Index n_end) {
-    through_f32(stream, args.d_weight.slice(n_begin, n_end), args.accumulate, [&](const Tensor& d_weight) {
+    const Tensor result = args.d_weight.slice(n_begin, n_end);
+    through_f32(stream, result, args.accumulate ? result : Tensor(), [&](const Tensor& d_weight) {
       for_blocks(m, m_block, [&](Index m_begin, Index m_end) {
         const Tensor dy = in_f32(stream, Scratch::kLeft, args.dy.slice(m_begin, m_end).columns(n_begin, n_end));
         if (m_block != m) x = in_f32(stream, Scratch::kRight, args.x.slice(m_begin, m_end));
@@ -122,7 +128,8 @@ void backward_weight_in_f32(Stream& stream, const LinearBackwardWeight& args) {
 
 void linear_forward(Stream& stream, const LinearForward& args) {
   if (is_multiplied_in_f32(args.x.dtype())) return forward_in_f32(stream, args);
-  multiply(plain(args.x), transposed(args.weight), args.x.columns(), args.y, false, 1.0F, args.bias);
+  if (args.addend && args.addend.data() != args.y.data()) convert(stream, {args.addend, args.y});
+  multiply(plain(args.x), transposed(args.weight), args.x.columns(), args.y, !args.addend.empty(), 1.0F, args.bias);
 }
 
 void linear_backward_input(Stream& stream, const LinearBackwardInput& args) {

@@ -4,37 +4,16 @@
 #include "ops/cpu/support.h"
 
 namespace primus::ops::cpu {
-namespace {
-
-float* floats_or_null(const Tensor& tensor) { return tensor ? tensor.as<float>() : nullptr; }
-
-void run(const RmsNormArgs& args, DType dtype, Index rows) {
-  const ElementKernels& table = kernels_of(dtype);
-  parallel_ranges(rows, args.columns, [&](Index begin, Index end) { table.rms_norm(args, begin, end); });
-}
-
-}  // namespace
 
 void rms_norm_forward(Stream&, const RmsNormForward& args) {
-  run({.x = rows_of(args.x),
-       .weight = args.weight.data(),
-       .y = rows_of(args.y),
-       .rstd = floats_or_null(args.rstd),
-       .columns = args.x.columns(),
-       .eps = args.eps},
-      args.x.dtype(), args.x.rows());
-}
-
-void add_rms_norm_forward(Stream&, const AddRmsNormForward& args) {
-  run({.x = rows_of(args.x),
-       .delta = rows_of(args.delta),
-       .sum = rows_of(args.sum),
-       .weight = args.weight.data(),
-       .y = rows_of(args.y),
-       .rstd = floats_or_null(args.rstd),
-       .columns = args.x.columns(),
-       .eps = args.eps},
-      args.x.dtype(), args.x.rows());
+  const ElementKernels& table = kernels_of(args.x.dtype());
+  const RmsNormArgs rows = {.x = rows_of(args.x),
+                            .weight = args.weight.data(),
+                            .y = rows_of(args.y),
+                            .rstd = args.rstd ? args.rstd.as<float>() : nullptr,
+                            .columns = args.x.columns(),
+                            .eps = args.eps};
+  parallel_ranges(args.x.rows(), args.x.columns(), [&](Index begin, Index end) { table.rms_norm(rows, begin, end); });
 }
 
 void rms_norm_backward(Stream&, const RmsNormBackward& args) {

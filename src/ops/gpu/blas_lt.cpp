@@ -125,14 +125,15 @@ const char* alignment_letter(int bytes) { return bytes >= 16 ? "" : bytes >= 8 ?
 }  // namespace
 
 std::string GemmShape::key() const {
-  return fmt::format("{}{}{}{}{}_m{}_n{}_k{}_{}{}_{}{}_{}{}", name_of(in), name_of(out), transpose_a ? "t" : "n",
-                     transpose_b ? "t" : "n", accumulate ? "+" : "", m, n, k, lda, alignment_letter(alignment_a), ldb,
-                     alignment_letter(alignment_b), ldd, alignment_letter(alignment_d));
+  const std::string c = adds_c ? fmt::format("+{}{}", ldc, alignment_letter(alignment_c)) : "";
+  return fmt::format("{}{}{}{}_m{}_n{}_k{}_{}{}_{}{}_{}{}{}", name_of(in), name_of(out), transpose_a ? "t" : "n",
+                     transpose_b ? "t" : "n", m, n, k, lda, alignment_letter(alignment_a), ldb,
+                     alignment_letter(alignment_b), ldd, alignment_letter(alignment_d), c);
 }
 
 std::size_t GemmShapeHash::operator()(const GemmShape& shape) const {
   std::uint64_t hash = static_cast<std::uint64_t>(shape.in) * 8 + static_cast<std::uint64_t>(shape.out);
-  for (const std::int64_t number : {shape.m, shape.n, shape.k, shape.lda, shape.ldb, shape.ldd,
+  for (const std::int64_t number : {shape.m, shape.n, shape.k, shape.lda, shape.ldb, shape.ldc, shape.ldd,
                                     std::int64_t{shape.transpose_a} * 2 + std::int64_t{shape.transpose_b}}) {
     hash = (hash ^ static_cast<std::uint64_t>(number)) * 0x9E3779B97F4A7C15ULL;
     hash ^= hash >> 29;
@@ -144,14 +145,15 @@ struct BlasLt::Plan {
   explicit Plan(const GemmShape& shape)
       : a(shape.in, shape.transpose_a ? shape.k : shape.m, shape.transpose_a ? shape.m : shape.k, shape.lda),
         b(shape.in, shape.transpose_b ? shape.n : shape.k, shape.transpose_b ? shape.k : shape.n, shape.ldb),
+        c(shape.out, shape.m, shape.n, shape.ldc),
         d(shape.out, shape.m, shape.n, shape.ldd),
-        beta(shape.accumulate ? 1.0F : 0.0F) {
+        beta(shape.adds_c ? 1.0F : 0.0F) {
     description.set(CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     description.set(CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   }
 
   Description description;
-  Layout a, b, d;
+  Layout a, b, c, d;
   float beta;
   std::optional<cublasLtMatmulAlgo_t> algorithm;
 };
@@ -175,12 +177,12 @@ std::vector<cublasLtMatmulAlgo_t> BlasLt::candidates(const Plan& plan, const Gem
   };
   set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.alignment_a);
   set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.alignment_b);
-  set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.alignment_d);
+  set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.alignment_c);
   set_alignment(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.alignment_d);
   std::array<cublasLtMatmulHeuristicResult_t, kCandidates> results{};
   int count = 0;
   const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_.value, plan.description.value, plan.a.value, plan.b.value, plan.d.value,
+      cublasLtMatmulAlgoGetHeuristic(handle_.value, plan.description.value, plan.a.value, plan.b.value, plan.c.value,
                                      plan.d.value, preference.value, most, results.data(), &count);
   std::vector<cublasLtMatmulAlgo_t> found;
   if (status != CUBLAS_STATUS_SUCCESS) return found;
@@ -195,7 +197,7 @@ cublasStatus_t BlasLt::run(const Stream& stream, const Plan& plan, const cublasL
                            const GemmOperands& operands, void* d) const {
   const Workspace workspace = workspace_of(stream);
   return cublasLtMatmul(handle_.value, plan.description.value, &operands.alpha, operands.a, plan.a.value, operands.b,
-                        plan.b.value, &plan.beta, operands.d, plan.d.value, d, plan.d.value, &algorithm, workspace.data,
+                        plan.b.value, &plan.beta, operands.c, plan.c.value, d, plan.d.value, &algorithm, workspace.data,
                         workspace.bytes, stream_of(stream));
 }
 
@@ -231,7 +233,7 @@ void BlasLt::choose(const Stream& stream, Plan& plan, const GemmShape& shape, co
   if (const auto known = cache_.find(key)) {
     const cublasLtMatmulAlgo_t algorithm = algorithm_of(*known);
     cublasLtMatmulHeuristicResult_t result{};
-    if (cublasLtMatmulAlgoCheck(handle_.value, plan.description.value, plan.a.value, plan.b.value, plan.d.value,
+    if (cublasLtMatmulAlgoCheck(handle_.value, plan.description.value, plan.a.value, plan.b.value, plan.c.value,
                                 plan.d.value, &algorithm, &result) == CUBLAS_STATUS_SUCCESS &&
         result.workspaceSize <= workspace) {
       plan.algorithm = algorithm;
@@ -243,10 +245,10 @@ void BlasLt::choose(const Stream& stream, Plan& plan, const GemmShape& shape, co
   plan.algorithm = found.front();
   if (shape.flops() < kTimedFlops || found.size() == 1) return;
 
-  // a product that adds to D is timed into other memory: D must be added to once
+  // a product that adds to its own D is timed into other memory: D must be added to once
   const std::size_t bytes = static_cast<std::size_t>(shape.ldd * shape.n) * size_of(shape.out);
   std::optional<TrialMemory> trial;
-  if (shape.accumulate) trial.emplace(bytes);
+  if (shape.adds_c && operands.c == operands.d) trial.emplace(bytes);
   void* d = trial ? trial->data : operands.d;
   if (d == nullptr) {
     log::debug("{}: no memory to time the algorithms in, taking the first", key);

@@ -17,7 +17,7 @@ struct Strides {
 
 template <typename In, typename Out>
 __global__ void __launch_bounds__(kSide* kSide)
-    multiply(GemmShape shape, Strides strides, const In* a, const In* b, Out* d, float alpha) {
+    multiply(GemmShape shape, Strides strides, const In* a, const In* b, const Out* c, Out* d, float alpha) {
   __shared__ float a_tile[kDepth][kTile + 1];
   __shared__ float b_tile[kDepth][kTile + 1];
   const int thread = threadIdx.x, row = thread % kSide, column = thread / kSide;
@@ -49,10 +49,9 @@ __global__ void __launch_bounds__(kSide* kSide)
     for (int j = 0; j < kEach; ++j) {
       const std::int64_t m = m0 + row + i * kSide, n = n0 + column + j * kSide;
       if (m >= shape.m || n >= shape.n) continue;
-      Out& target = d[n * shape.ldd + m];
       float value = alpha * sums[i][j];
-      if (shape.accumulate) value += to_float(target);
-      target = from_float<Out>(value);
+      if (shape.adds_c) value += to_float(c[n * shape.ldc + m]);
+      d[n * shape.ldd + m] = from_float<Out>(value);
     }
   }
 }
@@ -72,9 +71,9 @@ void plain_gemm(const Stream& stream, const GemmShape& shape, const GemmOperands
     using In = decltype(in);
     const auto run = [&](auto out) {
       using Out = decltype(out);
-      multiply<In, Out><<<grid, kSide * kSide, 0, on>>>(shape, strides, static_cast<const In*>(operands.a),
-                                                        static_cast<const In*>(operands.b),
-                                                        static_cast<Out*>(operands.d), operands.alpha);
+      multiply<In, Out><<<grid, kSide * kSide, 0, on>>>(
+          shape, strides, static_cast<const In*>(operands.a), static_cast<const In*>(operands.b),
+          static_cast<const Out*>(operands.c), static_cast<Out*>(operands.d), operands.alpha);
     };
     if (shape.out == shape.in) {
       run(in);

@@ -42,8 +42,6 @@ void with_block_of_row(Index columns, const Body& body) {
 template <typename T>
 struct Forward {
   Rows<const T> x;
-  Rows<const T> delta;  // added to x, if it is there
-  Rows<T> sum;
   const T* weight;
   Rows<T> y;
   float* rstd;
@@ -51,24 +49,14 @@ struct Forward {
   float eps;
 };
 
-template <typename T, int kWidth, int kPacks, bool kAdd>
+template <typename T, int kWidth, int kPacks>
 __global__ void __launch_bounds__(max_threads(kPacks)) forward_kernel(Forward<T> args) {
   const Index row = blockIdx.x;
-  Pack<T, kWidth> x[kPacks], delta[kPacks];
-  for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
-    x[i] = load_pack<kWidth>(args.x.at(row, column));
-    if constexpr (kAdd) delta[i] = load_pack<kWidth>(args.delta.at(row, column));
-  });
+  Pack<T, kWidth> x[kPacks];
+  for_own_packs<kWidth, kPacks>(args.columns,
+                                [&](int i, int column) { x[i] = load_pack<kWidth>(args.x.at(row, column)); });
   float squares = 0.0F;
-  for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int column) {
-    if constexpr (kAdd) {
-      auto sum = unpacked(x[i]);
-      const auto added = unpacked(delta[i]);
-#pragma unroll
-      for (int e = 0; e < kWidth; ++e) sum[e] += added[e];
-      x[i] = packed<T>(sum);
-      store_pack(args.sum.at(row, column), x[i]);
-    }
+  for_own_packs<kWidth, kPacks>(args.columns, [&](int i, int) {
     const auto values = unpacked(x[i]);
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) squares += values[e] * values[e];
@@ -135,30 +123,6 @@ __global__ void __launch_bounds__(max_threads(kPacks)) backward_kernel(Backward<
   }
 }
 
-template <bool kAdd>
-void forward(Stream& stream, const char* name, const AddRmsNormForward& args) {
-  with_element_type(args.x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    const Forward<T> kernel_args = {.x = rows_of<const T>(args.x),
-                                    .delta = rows_of<const T>(args.delta),
-                                    .sum = rows_of<T>(args.sum),
-                                    .weight = elements_of<const T>(args.weight),
-                                    .y = rows_of<T>(args.y),
-                                    .rstd = elements_of<float>(args.rstd),
-                                    .columns = static_cast<int>(args.x.columns()),
-                                    .eps = args.eps};
-    const auto blocks = static_cast<unsigned>(args.x.rows());
-    with_pack_width<T>(
-        [&](auto width) {
-          with_block_of_row<width>(args.x.columns(), [&](auto packs, int threads) {
-            forward_kernel<T, width, packs, kAdd><<<blocks, threads, 0, stream_of(stream)>>>(kernel_args);
-          });
-        },
-        args.x, args.delta, args.sum, args.weight, args.y);
-  });
-  GPU_LAUNCH_CHECK(stream, name);
-}
-
 template <typename T, int kWidth>
 void backward(Stream& stream, const RmsNormBackward& args) {
   const Tensor& x = args.x;
@@ -192,13 +156,24 @@ void backward(Stream& stream, const RmsNormBackward& args) {
 }  // namespace
 
 void rms_norm_forward(Stream& stream, const RmsNormForward& args) {
-  forward<false>(
-      stream, "rms_norm_forward",
-      {.x = args.x, .delta = {}, .sum = {}, .weight = args.weight, .eps = args.eps, .y = args.y, .rstd = args.rstd});
-}
-
-void add_rms_norm_forward(Stream& stream, const AddRmsNormForward& args) {
-  forward<true>(stream, "add_rms_norm_forward", args);
+  with_element_type(args.x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const Forward<T> kernel_args = {.x = rows_of<const T>(args.x),
+                                    .weight = elements_of<const T>(args.weight),
+                                    .y = rows_of<T>(args.y),
+                                    .rstd = elements_of<float>(args.rstd),
+                                    .columns = static_cast<int>(args.x.columns()),
+                                    .eps = args.eps};
+    const auto blocks = static_cast<unsigned>(args.x.rows());
+    with_pack_width<T>(
+        [&](auto width) {
+          with_block_of_row<width>(args.x.columns(), [&](auto packs, int threads) {
+            forward_kernel<T, width, packs><<<blocks, threads, 0, stream_of(stream)>>>(kernel_args);
+          });
+        },
+        args.x, args.weight, args.y);
+  });
+  GPU_LAUNCH_CHECK(stream, "rms_norm_forward");
 }
 
 void rms_norm_backward(Stream& stream, const RmsNormBackward& args) {

@@ -12,7 +12,6 @@ void bias_backward(Stream&, const BiasBackward&);
 void embedding_forward(Stream&, const EmbeddingForward&);
 void embedding_backward(Stream&, const EmbeddingBackward&);
 void rms_norm_forward(Stream&, const RmsNormForward&);
-void add_rms_norm_forward(Stream&, const AddRmsNormForward&);
 void rms_norm_backward(Stream&, const RmsNormBackward&);
 void add(Stream&, const Add&);
 void rope_forward(Stream&, const RopeForward&);

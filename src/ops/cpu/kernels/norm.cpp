@@ -10,21 +10,10 @@ void rms_norm(const RmsNormArgs& args, Index begin, Index end) {
   for (Index t = begin; t < end; ++t) {
     const T* x = static_cast<const T*>(args.x.data) + t * args.x.stride;
     Vec squares{};
-    if (args.delta.data != nullptr) {
-      const T* delta = static_cast<const T*>(args.delta.data) + t * args.delta.stride;
-      T* total = static_cast<T*>(args.sum.data) + t * args.sum.stride;
-      for_lanes(args.columns, [&](Index j, auto lanes) {
-        const Vec value = rounded_to(load(x + j, lanes) + load(delta + j, lanes), T{});
-        store(total + j, value, lanes);
-        squares += value * value;
-      });
-      x = total;
-    } else {
-      for_lanes(args.columns, [&](Index j, auto lanes) {
-        const Vec value = load(x + j, lanes);
-        squares += value * value;
-      });
-    }
+    for_lanes(args.columns, [&](Index j, auto lanes) {
+      const Vec value = load(x + j, lanes);
+      squares += value * value;
+    });
     const float rstd = 1.0F / __builtin_sqrtf(sum(squares) / static_cast<float>(args.columns) + args.eps);
     T* y = static_cast<T*>(args.y.data) + t * args.y.stride;
     for_lanes(args.columns, [&](Index j, auto lanes) {
