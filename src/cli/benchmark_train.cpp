@@ -45,6 +45,7 @@ void print_text(const config::RunConfig& config, const train::BenchmarkResult& r
   fmt::print("of the floor        {:.3f}\n", result.fraction_of_floor);
   fmt::print("memory              {}; {} taken from the device\n", result.plan.summary(),
              train::format_bytes(result.taken_bytes));
+  fmt::print("computed again      {}\n", result.plan.recompute);
   fmt::print(
       "where the time goes GEMM {:.1f} %, attention {:.1f} %, elementwise {:.1f} %, optimizer {:.1f} %, idle {:.1f} "
       "%\n",
@@ -73,6 +74,7 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
   line["taken_gib"] = static_cast<double>(result.taken_bytes) / 0x1p30;
   line["planned_gib"] = static_cast<double>(result.plan.total) / 0x1p30;
   line["host_gib"] = static_cast<double>(result.plan.host_bytes) / 0x1p30;
+  line["recompute"] = result.plan.recompute;
   line["loss"] = result.loss;
   line["ms"] = {{"whole", result.watched_seconds * 1e3},
                 {"gemm", result.gemm_seconds * 1e3},
@@ -85,8 +87,9 @@ void print_json(const config::RunConfig& config, const train::BenchmarkResult& r
 int run(const Arguments& arguments) {
   const auto [config, model, device] = benchmark_model(arguments);
   if (arguments.dry_run) {
-    fmt::print("memory: {}\n",
-               train::plan_memory(model, train::training_options(config, model, device), device).summary());
+    const train::MemoryPlan plan = train::plan_memory(model, train::training_options(config, model, device), device);
+    fmt::print("memory: {}\n", plan.summary());
+    fmt::print("computed again in backward: {}\n", plan.recompute);
     return 0;
   }
   const train::BenchmarkResult result =

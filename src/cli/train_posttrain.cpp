@@ -41,7 +41,9 @@ train::MemoryPlan plan_memory(const train::TrainingJob& job) {
 void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job) {
   fmt::print("{}\n", config::to_yaml(resolved.config));
   fmt::print("checkpoint: {}\n", job.checkpoint.string());
-  fmt::print("memory: {}\n", plan_memory(job).summary());
+  const train::MemoryPlan plan = plan_memory(job);
+  fmt::print("memory: {}\n", plan.summary());
+  fmt::print("computed again in backward: {}\n", plan.recompute);
   fmt::print("would write to: {}\n", job.config.run_directory());
 }
 
@@ -115,6 +117,7 @@ int run(const Arguments& arguments) {
   report_data(loaded, trainer.plan(), job.config.eval_iters);
   say_what_trains(trainer, job);
   log::info("memory: {}", trainer.memory_plan().summary());
+  log::info("computed again in backward: {}", trainer.memory_plan().recompute);
 
   const std::int64_t resumed = trainer.resume();
   write_text(directory / "config.yaml", config::to_yaml(job.config));

@@ -69,27 +69,6 @@ model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const
   return on_rung(rung, enough);
 }
 
-std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model) {
-  const auto recomputed = [&](std::int64_t layer) { return policy.span_of(layer) != nullptr; };
-  std::vector<std::string> parts;
-  const auto count = [&](const char* what, const auto& is_missing) {
-    std::int64_t layers = 0;
-    for (std::int64_t layer = 0; layer < model.num_hidden_layers; ++layer) layers += is_missing(layer) ? 1 : 0;
-    if (layers > 0) parts.push_back(fmt::format("{} of {} layers", what, layers));
-  };
-  const auto count_restored = [&](const char* what, bool model::LayerKeeps::*kept) {
-    count(what, [&](std::int64_t layer) { return !recomputed(layer) && !(policy.keeps_of(layer).*kept); });
-  };
-  if (model.qk_norm) count_restored("rotated queries and keys", &model::LayerKeeps::rotated);
-  count_restored("norms", &model::LayerKeeps::norms);
-  count_restored("gate and up", &model::LayerKeeps::gate_up);
-  count_restored("qkv", &model::LayerKeeps::qkv);
-  count_restored("attention", &model::LayerKeeps::attention);
-  count("all", recomputed);
-  if (parts.empty()) return "keeps everything";
-  return fmt::format("computes again: {}", fmt::join(parts, ", "));
-}
-
 std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,
                                std::size_t available) {
   config::RunConfig tried = config;

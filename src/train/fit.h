@@ -14,9 +14,6 @@ namespace primus::train {
 model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const model::DecoderOptions& options,
                                           Device device, std::size_t available);
 
-/// "keeps everything", "computes again: rotated queries and keys of 36 layers, norms of 12 layers"
-std::string describe(const model::RecomputePolicy& policy, const model::ModelConfig& model);
-
 struct Fit {
   std::string settings;  // as they are written on the command line
   std::size_t bytes = 0;

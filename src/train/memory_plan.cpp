@@ -40,11 +40,35 @@ std::string MemoryPlan::summary() const {
   return text;
 }
 
+std::string describe_recompute(const model::ModelConfig& config, const model::DecoderOptions& options) {
+  const model::RecomputePolicy& policy = options.recompute;
+  const auto recomputed = [&](std::int64_t layer) { return policy.span_of(layer) != nullptr; };
+  std::vector<std::string> parts;
+  const auto count = [&](const char* what, const auto& is_missing) {
+    std::int64_t layers = 0;
+    for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) layers += is_missing(layer) ? 1 : 0;
+    if (layers > 0) parts.push_back(fmt::format("{} of {} layers", what, layers));
+  };
+  const auto count_restored = [&](const char* what, bool model::LayerKeeps::*kept) {
+    count(what, [&](std::int64_t layer) { return !recomputed(layer) && !(policy.keeps_of(layer).*kept); });
+  };
+  if (config.qk_norm) count_restored("rotated queries and keys", &model::LayerKeeps::rotated);
+  count_restored("norms", &model::LayerKeeps::norms);
+  count_restored("gate and up", &model::LayerKeeps::gate_up);
+  count_restored("qkv", &model::LayerKeeps::qkv);
+  count_restored("attention", &model::LayerKeeps::attention);
+  count("all but attention",
+        [&](std::int64_t layer) { return recomputed(layer) && options.offloads_attention(layer); });
+  count("all", [&](std::int64_t layer) { return recomputed(layer) && !options.offloads_attention(layer); });
+  return parts.empty() ? "nothing" : fmt::format("{}", fmt::join(parts, ", "));
+}
+
 MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOptions& options, Device device) {
   Arena arena = Arena::measuring(device);
   const DeviceMemory memory(config, options, arena);
   MemoryPlan plan{.total = arena.peak(),
                   .host_bytes = memory.decoder.host_bytes(),
+                  .recompute = describe_recompute(config, options),
                   .by_kind = arena.peak_by_kind(),
                   .largest = arena.entries()};
   std::stable_sort(plan.largest.begin(), plan.largest.end(),

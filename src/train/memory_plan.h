@@ -26,10 +26,11 @@ struct DeviceMemory {
   Tensor state_read;  // two copies of it, on their way to the host
 };
 
-/// Bytes by kind, and the largest items.
+/// Bytes by kind, the largest items, and what is computed again to need no more.
 struct MemoryPlan {
   std::size_t total = 0;       // on the device
   std::size_t host_bytes = 0;  // pinned, for what is offloaded
+  std::string recompute;       // describe_recompute
   std::map<MemoryKind, std::size_t> by_kind;
   std::vector<Arena::Entry> largest;  // at most ten, largest first
 
@@ -38,6 +39,10 @@ struct MemoryPlan {
 };
 
 MemoryPlan plan_memory(const model::ModelConfig& config, const model::DecoderOptions& options, Device device);
+
+/// What backward computes again: "nothing", "rotated queries and keys of 36 layers, norms of 12 layers", "all but
+/// attention of 36 layers"
+std::string describe_recompute(const model::ModelConfig& config, const model::DecoderOptions& options);
 
 /// "1.2 GiB", "256.6 MiB"
 std::string format_bytes(std::size_t bytes);

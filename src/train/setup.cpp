@@ -149,7 +149,6 @@ model::DecoderOptions training_options(const config::RunConfig& config, const mo
   options.deterministic = config.deterministic;
   if (config.recompute_granularity == config::RecomputeGranularity::kAuto) {
     options.recompute = cheapest_recompute(model, options, device, backend(device.type).memory_free(device.index));
-    log::debug("recompute_granularity auto: {}", describe(options.recompute, model));
   }
   return options;
 }

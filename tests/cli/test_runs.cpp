@@ -282,6 +282,31 @@ TEST(DryRun, OffloadingOnTheCpuIsSaidToDoNothing) {
   EXPECT_EQ(outcome.out.find("host memory"), std::string::npos) << outcome.out;
 }
 
+TEST(DryRun, SaysWhatIsComputedAgain) {
+  const std::vector<std::string> benchmark{"--dry-run", "direct",  "benchmark",
+                                           "train",     "--model", "smollm2_135m",
+                                           "--device",  "cpu",     "--recompute_granularity"};
+  const auto said = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = benchmark;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_primus(arguments).out;
+  };
+  EXPECT_NE(said({"null"}).find("computed again in backward: nothing\n"), std::string::npos);
+  EXPECT_NE(said({"full"}).find("computed again in backward: all of 30 layers\n"), std::string::npos);
+  EXPECT_NE(said({"selective"}).find("computed again in backward: attention of 30 layers\n"), std::string::npos);
+  // on the CPU nothing is offloaded: attention is computed again with the rest
+  EXPECT_NE(said({"full", "--cpu_offloading", "true"}).find("all of 30 layers\n"), std::string::npos);
+}
+
+TEST(Run, SaysWhatIsComputedAgain) {
+  TrainingRun run;
+  run.set("train_iters", "1");
+  run.set("recompute_granularity", "full");
+  const Outcome outcome = run.train();
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("computed again in backward: all of 3 layers"), std::string::npos) << outcome.err;
+}
+
 class Results : public testing::TestWithParam<const char*> {};
 
 /// The weights of a run, by every way to them, give the same validation loss.

@@ -22,13 +22,20 @@ class FitTest : public testing::Test {
   std::size_t bytes(const config::RunConfig& config) const {
     return plan_memory(model_, training_options(config, model_, Device{}), Device{}).total;
   }
-  std::size_t bytes(const model::RecomputePolicy& policy) const {
+  model::DecoderOptions options(const model::RecomputePolicy& policy, bool offloading = false) const {
     model::DecoderOptions options = training_options(config_, model_, Device{});
     options.recompute = policy;
-    return plan_memory(model_, options, Device{}).total;
+    options.cpu_offloading = offloading;
+    return options;
+  }
+  std::size_t bytes(const model::RecomputePolicy& policy) const {
+    return plan_memory(model_, options(policy), Device{}).total;
   }
   model::RecomputePolicy cheapest(std::size_t available) const {
-    return cheapest_recompute(model_, training_options(config_, model_, Device{}), Device{}, available);
+    return cheapest_recompute(model_, options({}), Device{}, available);
+  }
+  std::string recomputed(const model::RecomputePolicy& policy, bool offloading = false) const {
+    return describe_recompute(model_, options(policy, offloading));
   }
 
   config::RunConfig config_;
@@ -37,9 +44,9 @@ class FitTest : public testing::Test {
 
 TEST_F(FitTest, RecomputesNoMoreThanMemoryAsksFor) {
   const std::size_t all = bytes(model::RecomputePolicy());
-  EXPECT_EQ(describe(cheapest(all), model_), "keeps everything");
+  EXPECT_EQ(recomputed(cheapest(all)), "nothing");
   // two layers share one buffer for what they compute again, so two are the fewest that save memory
-  EXPECT_EQ(describe(cheapest(all - 1), model_), "computes again: rotated queries and keys of 2 layers");
+  EXPECT_EQ(recomputed(cheapest(all - 1)), "rotated queries and keys of 2 layers");
   const std::size_t least = bytes(cheapest(0));
   EXPECT_EQ(cheapest(0).spans.size(), static_cast<std::size_t>(model_.num_hidden_layers));
   EXPECT_LT(least, all);
@@ -51,16 +58,34 @@ TEST_F(FitTest, RecomputesNoMoreThanMemoryAsksFor) {
 TEST_F(FitTest, OffloadedInputsLeaveRoomForOthers) {
   model_.num_hidden_layers = 8;
   const std::size_t all = bytes(model::RecomputePolicy());
-  model::DecoderOptions options = training_options(config_, model_, Device{});
-  options.cpu_offloading = true;
   const auto offloaded = [&](std::size_t available) {
-    return describe(cheapest_recompute(model_, options, Device{}, available), model_);
+    return recomputed(cheapest_recompute(model_, options({}, true), Device{}, available), true);
   };
-  EXPECT_NE(describe(cheapest(all - 1), model_), "keeps everything");
-  EXPECT_EQ(offloaded(all - 1), "keeps everything");
-  const std::size_t host = plan_memory(model_, options, Device{}).host_bytes;
-  EXPECT_EQ(offloaded(all - host), "keeps everything");
-  EXPECT_NE(offloaded(all - host - 1), "keeps everything");
+  EXPECT_NE(recomputed(cheapest(all - 1)), "nothing");
+  EXPECT_EQ(offloaded(all - 1), "nothing");
+  const std::size_t host = plan_memory(model_, options({}, true), Device{}).host_bytes;
+  EXPECT_EQ(offloaded(all - host), "nothing");
+  EXPECT_NE(offloaded(all - host - 1), "nothing");
+}
+
+TEST_F(FitTest, SaysWhatIsComputedAgain) {
+  using enum config::RecomputeMethod;
+  model_.num_hidden_layers = 8;
+  const auto said = [&](config::RecomputeMethod method, int layers, bool offloading) {
+    config_.recompute_granularity = config::RecomputeGranularity::kFull;
+    config_.recompute_method = method;
+    config_.recompute_num_layers = layers;
+    return recomputed(recompute_policy(config_, model_.num_hidden_layers), offloading);
+  };
+  EXPECT_EQ(said(kUniform, 1, false), "all of 8 layers");
+  EXPECT_EQ(said(kBlock, 3, false), "all of 3 layers");
+  // attention's output comes back from the host, but for layers that are computed again together
+  EXPECT_EQ(said(kUniform, 1, true), "all but attention of 8 layers");
+  EXPECT_EQ(said(kBlock, 3, true), "all but attention of 3 layers");
+  EXPECT_EQ(said(kUniform, 2, true), "all of 8 layers");
+  EXPECT_EQ(recomputed({.keeps = {.norms = false, .attention = false}}, true),
+            "norms of 8 layers, attention of 8 layers");
+  EXPECT_EQ(plan_memory(model_, options({.keeps = {.norms = false}}), Device{}).recompute, "norms of 8 layers");
 }
 
 TEST_F(FitTest, OffloadingIsNothingForTheCpu) {

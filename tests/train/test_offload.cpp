@@ -117,7 +117,7 @@ class Offload : public testing::TestWithParam<Case> {
 
 TEST_P(Offload, LeavesEveryBitAsItIs) {
   for (const model::RecomputePolicy& policy : policies()) {
-    SCOPED_TRACE(describe(policy, model_));
+    SCOPED_TRACE(describe_recompute(model_, options(policy, true)));
     const Result expected = run(policy, false), found = run(policy, true);
     EXPECT_EQ(found.losses, expected.losses);
     EXPECT_TRUE(found.gradients == expected.gradients);
@@ -140,7 +140,7 @@ TEST_P(Offload, IsTheSameRecorded) {
 
 TEST_P(Offload, PlansWhatItMovesToTheHost) {
   const auto expect_moved = [&](const model::RecomputePolicy& policy, std::size_t to_host, std::size_t from_device) {
-    SCOPED_TRACE(describe(policy, model_));
+    SCOPED_TRACE(describe_recompute(model_, options(policy, true)));
     const MemoryPlan here = plan(policy, false), there = plan(policy, true);
     EXPECT_EQ(here.host_bytes, 0U);
     EXPECT_EQ(there.host_bytes, to_host);
