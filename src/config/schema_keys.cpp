@@ -222,7 +222,9 @@ void add_memory_keys(KeyTable& table) {
       "recomputed, the others kept.");
   method.null_is_default().default_is("uniform");
   method.show = [show = method.show](const RunConfig& config) {
-    return config.recompute_granularity == RecomputeGranularity::kNone ? "null" : show(config);
+    const bool has_method = config.recompute_granularity == RecomputeGranularity::kFull ||
+                            config.recompute_granularity == RecomputeGranularity::kSelective;
+    return has_method ? show(config) : "null";
   };
   table.integer("recompute_num_layers", &RunConfig::recompute_num_layers, kNotNegative, "See recompute_method.")
       .null_is_default();

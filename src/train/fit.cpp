@@ -1,7 +1,6 @@
 #include "train/fit.h"
 
 #include <algorithm>
-#include <functional>
 #include <vector>
 
 #include "base/error.h"
@@ -69,56 +68,6 @@ model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const
   return on_rung(rung, enough);
 }
 
-std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,
-                               std::size_t available) {
-  config::RunConfig tried = config;
-  tried.recompute_granularity = config::RecomputeGranularity::kNone;  // `auto` is worked out for `available` below
-  tried.recompute_modules.clear();
-  std::vector<std::string> settings;
-  const auto fit = [&]() -> std::optional<Fit> {
-    model::DecoderOptions options = training_options(tried, model, device);
-    options.recompute = cheapest_recompute(model, options, device, available);
-    const MemoryPlan plan = plan_memory(model, options, device);
-    if (plan.total > available || plan.host_bytes > free_host_memory()) return std::nullopt;
-    return Fit{fmt::format("{}", fmt::join(settings, " ")), plan.total};
-  };
-  if (config.recompute_granularity != config::RecomputeGranularity::kAuto) {
-    settings.emplace_back("--recompute_granularity auto");
-    if (auto found = fit()) return found;
-  }
-  if (!tried.cpu_offloading && device.type != DeviceType::kCpu) {
-    tried.cpu_offloading = true;
-    settings.emplace_back("--cpu_offloading true");
-    if (auto found = fit()) return found;
-  }
-  if (tried.micro_batch_size > 1) {
-    settings.emplace_back();
-    while (tried.micro_batch_size > 1) {
-      tried.micro_batch_size /= 2;
-      settings.back() = fmt::format("--micro_batch_size {}", tried.micro_batch_size);
-      if (auto found = fit()) return found;
-    }
-  }
-  if (tried.peft == config::Peft::kNone && tried.exp_avg_dtype != config::StateDType::kBf16) {
-    tried.main_grads_dtype = tried.exp_avg_dtype = tried.exp_avg_sq_dtype = config::StateDType::kBf16;
-    settings.emplace_back("--main_grads_dtype bf16 --exp_avg_dtype bf16 --exp_avg_sq_dtype bf16");
-    if (auto found = fit()) return found;
-  }
-  settings.emplace_back();
-  while (tried.seq_length > 256) {
-    tried.seq_length /= 2;
-    settings.back() = fmt::format("--seq_length {}", tried.seq_length);
-    if (auto found = fit()) return found;
-  }
-  if (config.peft != config::Peft::kNone) return std::nullopt;
-  tried = config;
-  tried.peft = config::Peft::kLora;
-  tried.recompute_granularity = config::RecomputeGranularity::kNone;
-  tried.recompute_modules.clear();
-  settings = {"--peft lora --recompute_granularity auto"};
-  return fit();
-}
-
 void require_fit(const config::RunConfig& config, const model::ModelConfig& model, const MemoryPlan& plan,
                  Device device) {
   require_host_memory(plan);
@@ -129,8 +78,7 @@ void require_fit(const config::RunConfig& config, const model::ModelConfig& mode
   throw bad_input("this run needs {} of memory and the {} has {} free ({}; the largest single item is {} with {}). {}",
                   format_bytes(plan.total), device.type == DeviceType::kCpu ? "host" : "GPU", format_bytes(free),
                   plan.summary(), largest.name, format_bytes(largest.bytes),
-                  fit ? fmt::format("It fits with {} ({})", fit->settings, format_bytes(fit->bytes))
-                      : std::string("No setting makes it fit: take a smaller model or a larger device"));
+                  fit ? fit->text() : "No setting makes it fit: take a smaller model or a larger device");
 }
 
 }  // namespace primus::train

@@ -16,9 +16,13 @@ model::RecomputePolicy cheapest_recompute(const model::ModelConfig& model, const
 
 struct Fit {
   std::string settings;  // as they are written on the command line
+  std::string changes;   // what the run then is that it was not: "rows are cut at 1024 tokens"; empty: the same run
   std::size_t bytes = 0;
+
+  std::string text() const;
 };
-/// The nearest settings to `config` whose plan needs at most `available` bytes.
+/// The nearest settings to `config` whose plan needs at most `available` bytes: first what costs time, then what costs
+/// digits, and only where that is not enough what changes the run. nullopt when nothing helps.
 std::optional<Fit> nearest_fit(const config::RunConfig& config, const model::ModelConfig& model, Device device,
                                std::size_t available);
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "expect_refused.h"
 #include "training_run.h"
@@ -73,6 +74,51 @@ TEST(WrongConfiguration, SeveralRanksAreRefusedInOneSentence) {
   TrainingRun run;
   run.set("tensor_model_parallel_size", "2");
   expect_refused(run.train(), 2, {"tensor_model_parallel_size"});
+}
+
+/// Runs that no host has the memory for, and what is proposed instead.
+class DoesNotFit : public testing::Test {
+ protected:
+  static Outcome benchmark(const std::vector<std::string>& settings, bool dry_run = false) {
+    std::vector<std::string> arguments{"direct", "benchmark", "train", "--model", "smollm2_135m", "--device", "cpu"};
+    if (dry_run) arguments.insert(arguments.begin(), "--dry-run");
+    arguments.insert(arguments.end(), settings.begin(), settings.end());
+    return run_primus(arguments);
+  }
+  /// What is proposed is taken as it stands: "memory: …: 1.23 GiB in all" for "It fits with … (1.23 GiB)".
+  static void expect_proposal_is_taken(std::vector<std::string> settings, const std::string& error) {
+    const std::string before = "It fits with ";
+    const std::size_t begin = error.find(before) + before.size(), end = error.find(" (", begin);
+    ASSERT_NE(end, std::string::npos) << error;
+    std::istringstream words(error.substr(begin, end - begin));
+    for (std::string word; words >> word;) settings.push_back(word);
+    EXPECT_EQ(error.find("auto", begin), std::string::npos) << "which a dry run works out for all the memory there is";
+    const Outcome outcome = benchmark(settings, true);
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    const std::string bytes = error.substr(end + 2, error.find(')', end) - end - 2);
+    EXPECT_NE(outcome.out.find(": " + bytes + " in all"), std::string::npos) << outcome.out << error;
+  }
+};
+
+TEST_F(DoesNotFit, WithSoManyRowsAtATime) {
+  const std::vector<std::string> settings{"--micro_batch_size", "1048576", "--recompute_granularity", "full"};
+  const Outcome outcome = benchmark(settings);
+  expect_refused(outcome, 2, {"this run needs ", "the host has ", "It fits with --micro_batch_size "});
+  EXPECT_EQ(outcome.err.find("This changes the run"), std::string::npos) << outcome.err;
+  expect_proposal_is_taken(settings, outcome.err);
+}
+
+TEST_F(DoesNotFit, WithAdaptersOfSuchARank) {
+  const std::vector<std::string> settings{"--peft_dim",         "4194304", "--peft_alpha", "8388608",
+                                          "--micro_batch_size", "1"};
+  const Outcome outcome = benchmark(settings);
+  expect_refused(outcome, 2, {"--peft_dim ", "This changes the run: adapters have rank ", " instead of 4194304"});
+  EXPECT_EQ(outcome.err.find("--seq_length"), std::string::npos) << outcome.err;
+}
+
+TEST_F(DoesNotFit, WithSuchLongRows) {
+  const std::vector<std::string> settings{"--seq_length", "268435456", "--micro_batch_size", "1"};
+  expect_refused(benchmark(settings), 2, {"--seq_length ", "This changes the run: rows are cut at "});
 }
 
 /// A copy of a reference checkpoint that a test breaks.

@@ -75,6 +75,11 @@ TEST_F(ShowTest, EverySettingSurvivesShowAndLoad) {
   EXPECT_EQ(load_file(write("shown.yaml", shown)).config, config) << shown;
 }
 
+TEST_F(ShowTest, AutomaticRecomputeLoadsAgain) {
+  const RunConfig config = load_run({"recompute_granularity: auto"}).config;
+  EXPECT_EQ(load_file(write("shown.yaml", to_yaml(config))).config, config) << to_yaml(config);
+}
+
 TEST_F(ShowTest, APresetBesideTheRunFileIsFoundFromElsewhere) {
   write("my_model.yaml", "hf_path: org/model\n");
   const RunConfig config = load_file(write_run({}, "model: my_model.yaml")).config;
