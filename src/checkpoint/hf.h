@@ -29,6 +29,9 @@ struct SaveModel {
 void save_model(const std::filesystem::path& folder, const model::ParameterRegistry& registry,
                 const model::ModelConfig& config, Stream& stream, const SaveModel& options = {});
 
+/// Bytes of the weights that save_model writes. The registry's memory may be a measuring arena's.
+std::uint64_t model_bytes(const model::ParameterRegistry& registry, const model::ModelConfig& config);
+
 /// Whether a file of a checkpoint (its path in the folder) goes with the model whatever its weights are: tokenizer,
 /// chat templates, generation settings, licence.
 bool is_companion_file(std::string_view path);

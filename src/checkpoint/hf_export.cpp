@@ -91,6 +91,15 @@ void copy_companion_files(const fs::path& source, const fs::path& folder) {
   }
 }
 
+std::uint64_t model_bytes(const model::ParameterRegistry& registry, const model::ModelConfig& config) {
+  const std::size_t element = size_of(configured_dtype(Json::parse(config.json)));
+  std::uint64_t bytes = 0;
+  for (const model::Parameter& parameter : registry.all()) {
+    if (!is_adapter(parameter)) bytes += static_cast<std::uint64_t>(parameter.numel()) * element;
+  }
+  return bytes;
+}
+
 void save_model(const fs::path& folder, const model::ParameterRegistry& registry, const model::ModelConfig& config,
                 Stream& stream, const SaveModel& options) {
   PRIMUS_CHECK(!config.json.empty(), config.architecture);

@@ -82,6 +82,14 @@ void save_adapter(const fs::path& folder, const model::ParameterRegistry& regist
   });
 }
 
+std::uint64_t adapter_bytes(const model::ParameterRegistry& registry) {
+  std::uint64_t bytes = 0;
+  for (const model::Parameter& parameter : registry.all()) {
+    if (is_adapter(parameter)) bytes += static_cast<std::uint64_t>(parameter.numel()) * size_of(DType::kF32);
+  }
+  return bytes;
+}
+
 LoraInfo read_adapter_info(const fs::path& folder) {
   const AdapterFile adapter(folder);
   LoraInfo info = adapter.info();

@@ -25,6 +25,9 @@ struct LoraInfo {
 void save_adapter(const std::filesystem::path& folder, const model::ParameterRegistry& registry, const LoraInfo& info,
                   Stream& stream);
 
+/// Bytes of the adapters that save_adapter writes. The registry's memory may be a measuring arena's.
+std::uint64_t adapter_bytes(const model::ParameterRegistry& registry);
+
 /// What a model needs to be built for the adapter in `folder`. The target modules are those that the adapter has
 /// tensors for, so lists, patterns and "all-linear" need no interpretation; rank-stabilized scaling (use_rslora) is
 /// turned into the alpha of the same scale. Throws Error for other kinds than LoRA and for what is not supported (DoRA,

@@ -76,6 +76,10 @@ fs::path save_checkpoint(const fs::path& directory, const TrainingState& state,
   return directory / name;
 }
 
+std::int64_t count_states(const fs::path& directory) {
+  return static_cast<std::int64_t>(find_states(directory).size());
+}
+
 std::optional<VerifiedState> find_latest(const fs::path& directory) {
   const std::int64_t latest = latest_iteration(directory);
   std::vector<Found> states = find_states(directory);

@@ -146,6 +146,18 @@ void save_state(const fs::path& folder, const TrainingState& state, const model:
   });
 }
 
+std::uint64_t state_bytes(const model::ParameterRegistry& registry) {
+  std::uint64_t bytes = 0;
+  for (const Parameter& parameter : registry.all()) {
+    if (!parameter.trainable) continue;
+    for (const Kind& kind : kKinds) {
+      const Tensor& tensor = parameter.*kind.member;
+      if (tensor) bytes += static_cast<std::uint64_t>(parameter.numel()) * size_of(tensor.dtype());
+    }
+  }
+  return bytes;
+}
+
 VerifiedState::VerifiedState(fs::path folder)
     : folder_(std::move(folder)), manifest_(std::make_shared<StateManifest>(read_verified_manifest(folder_))) {}
 

@@ -46,6 +46,9 @@ struct TrainingState {
 void save_state(const std::filesystem::path& folder, const TrainingState& state,
                 const model::ParameterRegistry& registry, Stream& stream);
 
+/// Bytes that save_state writes, but for names and state.json. The registry's memory may be a measuring arena's.
+std::uint64_t state_bytes(const model::ParameterRegistry& registry);
+
 struct StateManifest;
 
 /// A state whose manifest has been read and whose files all have the size and the checksum that it says.
@@ -79,6 +82,9 @@ std::string state_name(std::int64_t iteration);
 /// save_state into <directory>/iter_0000050, then <directory>/latest names it. Returns the folder.
 std::filesystem::path save_checkpoint(const std::filesystem::path& directory, const TrainingState& state,
                                       const model::ParameterRegistry& registry, Stream& stream);
+
+/// How many states are in the directory, complete or not.
+std::int64_t count_states(const std::filesystem::path& directory);
 
 /// The newest complete state: the one that `latest` names, or else the one before it. Broken ones are
 /// passed over with a warning that names what is wrong. nullopt when there is none.

@@ -8,6 +8,7 @@
 #include "config/show.h"
 #include "config/validate.h"
 #include "monitor/monitor.h"
+#include "train/disk_plan.h"
 #include "train/fit.h"
 #include "train/interrupt.h"
 #include "train/open_model.h"
@@ -34,8 +35,18 @@ void say_what_trains(const train::Trainer& trainer, const train::TrainingJob& jo
             name_of(decoder.options().compute_dtype));
 }
 
+model::DecoderOptions options_of(const train::TrainingJob& job) {
+  return train::training_options(job.config, job.model, job.device);
+}
+
 train::MemoryPlan plan_memory(const train::TrainingJob& job) {
-  return train::plan_memory(job.model, train::training_options(job.config, job.model, job.device), job.device);
+  return train::plan_memory(job.model, options_of(job), job.device);
+}
+
+void check_disk(const train::TrainingJob& job) {
+  const std::int64_t iterations = job.saved ? job.saved->state().iteration : 0;
+  const std::int64_t states = checkpoint::count_states(train::checkpoint_directory(job.config));
+  train::check_disk(job.config, train::plan_disk(job.config, job.model, options_of(job), iterations, states));
 }
 
 void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job) {
@@ -45,6 +56,7 @@ void say_dry_run(const config::Resolved& resolved, const train::TrainingJob& job
   fmt::print("memory: {}\n", plan.summary());
   fmt::print("computed again in backward: {}\n", plan.recompute);
   fmt::print("would write to: {}\n", job.config.run_directory());
+  fmt::print("disk: {}\n", train::plan_disk(job.config, job.model, options_of(job)).summary());
 }
 
 /// Two runs in one folder would mix their metrics and replace each other's checkpoints.
@@ -107,6 +119,7 @@ int run(const Arguments& arguments) {
 
   if (!job.config.peft_adapter.empty()) train::check_adapter(job.config);
   job.saved = train::state_to_resume(job.config, job.checkpoint);
+  check_disk(job);
   const std::optional<tokenizer::Tokenizer> tokenizer = open_tokenizer(job.checkpoint);
   const data::LoadedData loaded = load_data(job, tokenizer ? &*tokenizer : nullptr);
   job.training = loaded.training.tokens;

@@ -282,6 +282,28 @@ TEST(DryRun, OffloadingOnTheCpuIsSaidToDoNothing) {
   EXPECT_EQ(outcome.out.find("host memory"), std::string::npos) << outcome.out;
 }
 
+/// What is said of the disk is what the same run then writes, but for names.
+TEST(DryRun, SaysWhatWillBeWritten) {
+  for (const char* peft : {"lora", "none"}) {
+    TrainingRun run;
+    run.set("peft", peft);
+    run.set("save_interval", "4");
+    const std::string said = run.train({"--dry-run"}).out;
+    ASSERT_EQ(run.train().status, 0);
+    const auto kib = [&](const char* file) { return std::filesystem::file_size(run.directory() / file) / 1024.0; };
+    const double checkpoint = kib("checkpoints/iter_0000006/rank_00000.safetensors");
+    const bool is_lora = std::string(peft) == "lora";
+    const double result = kib(is_lora ? "adapter/adapter_model.safetensors" : "hf/model.safetensors");
+    const std::size_t at = said.find("disk: 2 checkpoints of ");
+    ASSERT_NE(at, std::string::npos) << said;
+    double mib = 0.0;
+    ASSERT_EQ(std::sscanf(said.c_str() + at, "disk: 2 checkpoints of %lf MiB", &mib), 1) << said;
+    EXPECT_NEAR(mib * 1024.0, checkpoint, 60.0 + 52.0) << "one decimal of a MiB, and the header's names";
+    EXPECT_GT(result, 500.0);
+    EXPECT_NE(said.find(is_lora ? ", adapter/ 600.0 KiB: " : ", hf/ 1.4 MiB: "), std::string::npos) << said;
+  }
+}
+
 TEST(DryRun, SaysWhatIsComputedAgain) {
   const std::vector<std::string> benchmark{"--dry-run", "direct",  "benchmark",
                                            "train",     "--model", "smollm2_135m",

@@ -328,23 +328,70 @@ TEST(WrongWorkspace, FileSizeLimitEndsTheRunWithTheReason) {
   }
 }
 
-TEST(WrongWorkspace, NoSpaceLeft) {
-  const TrainingRun run;
-  const std::string small = run.scratch() / "small";
-  std::filesystem::create_directories(small);
-  constexpr int kNoMount = 77;
-  RunOptions options;
-  options.before_exec = [small] {
-    // a file system of 200 KB in a mount namespace of the child's own
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", small.c_str(), "tmpfs", 0, "size=200k") != 0) {
-      ::_exit(kNoMount);
-    }
-  };
-  const Outcome outcome = run.train({"--workspace", small}, options);
-  if (outcome.status == kNoMount)
-    GTEST_SKIP() << "mounting a small file system needs root; the size limit above covers it";
-  expect_refused(outcome, 3, {"No space left on device", "checkpoints"});
+/// A run whose workspace is a file system of its own, in a mount namespace of the child's own.
+class SmallDisk : public testing::Test {
+ protected:
+  /// mount's type and options: a checkpoint takes 1.8 MiB, the adapter 0.6.
+  void train(const char* type, const char* size, const std::vector<std::string>& more = {}) {
+    constexpr int kNoMount = 77;
+    const std::string folder = run_.scratch() / "small";
+    std::filesystem::create_directories(folder);
+    RunOptions options;
+    options.before_exec = [=] {
+      if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+          ::mount(type, folder.c_str(), type, 0, size) != 0) {
+        ::_exit(kNoMount);
+      }
+    };
+    std::vector<std::string> arguments{"--workspace", folder};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    outcome_ = run_.train(arguments, options);
+    if (outcome_.status == kNoMount) GTEST_SKIP() << "mounting a small file system needs root";
+  }
+  bool says(const char* text) const { return outcome_.err.find(text) != std::string::npos; }
+
+  TrainingRun run_;
+  Outcome outcome_;
+};
+
+TEST_F(SmallDisk, WithoutRoomForACheckpointIsFoundBeforeTheDataAreRead) {
+  run_.set("dataset.path", "/no/such/rows.jsonl");
+  train("tmpfs", "size=1m");
+  if (IsSkipped()) return;
+  expect_refused(outcome_, 2,
+                 {"save: a checkpoint of this run takes 1.8 MiB", "/small/", " left: free some, or set save"});
+  EXPECT_FALSE(says("rows.jsonl")) << outcome_.err;
+}
+
+TEST_F(SmallDisk, WithoutRoomForAllIsWarnedOfAndFailsWhenItIsFull) {
+  train("tmpfs", "size=3m", {"--save_interval", "2"});
+  if (IsSkipped()) return;
+  expect_refused(outcome_, 3,
+                 {"warning: 3 checkpoints of 1.8 MiB, adapter/ 600.0 KiB: 5.9 MiB in all are going to be",
+                  "most_recent_k", "No space left on device", "checkpoints/iter_0000004"});
+  EXPECT_TRUE(says("saved ")) << outcome_.err;
+}
+
+TEST_F(SmallDisk, WithRoomForThoseThatAreKeptIsSilent) {
+  train("tmpfs", "size=8m", {"--save_interval", "1", "--most_recent_k", "1"});
+  if (IsSkipped()) return;
+  EXPECT_EQ(outcome_.status, 0) << outcome_.err;
+  EXPECT_FALSE(says("warning")) << outcome_.err;
+}
+
+TEST_F(SmallDisk, ThatDoesNotTellItsSizeRefusesNothing) {
+  train("ramfs", "");
+  if (IsSkipped()) return;
+  EXPECT_EQ(outcome_.status, 0) << outcome_.err;
+  EXPECT_FALSE(says("warning")) << outcome_.err;
+}
+
+TEST_F(SmallDisk, BesideTheCheckpointsIsWarnedOfForTheResultAlone) {
+  train("tmpfs", "size=400k", {"--save", run_.scratch() / "elsewhere"});
+  if (IsSkipped()) return;
+  expect_refused(outcome_, 3,
+                 {"warning: adapter/ 600.0 KiB: 600.0 KiB in all", "set workspace to", "No space left on device"});
+  EXPECT_TRUE(std::filesystem::exists(run_.scratch() / "elsewhere/iter_0000006")) << outcome_.err;
 }
 
 }  // namespace
