@@ -86,6 +86,15 @@ class KeyTable {
     return finish(key);
   }
 
+  KeySpec& folder_name(const std::string& name, std::string RunConfig::*member, std::string meaning) {
+    KeySpec& key = text(name, member, std::move(meaning));
+    key.type = "folder name";
+    key.set = [member, name](RunConfig& config, const YamlNode& node) {
+      config.*member = read_folder_name(node, name);
+    };
+    return key;
+  }
+
   template <typename Owner, typename Value>
   KeySpec& choice(std::string name, Value Owner::*member, std::vector<std::pair<std::string, Value>> values,
                   std::string meaning) {

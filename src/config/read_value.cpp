@@ -1,7 +1,9 @@
 #include "config/read_value.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 #include <system_error>
 
@@ -85,6 +87,19 @@ bool read_truth(const YamlNode& node, std::string_view key) {
 std::string read_text_value(const YamlNode& node, std::string_view key) {
   if (node.kind != YamlNode::Kind::kScalar) refuse(node, key, "text");
   return node.text;
+}
+
+std::string read_folder_name(const YamlNode& node, std::string_view key) {
+  std::string text = read_text_value(node, key);
+  const std::filesystem::path path(text);
+  const bool printable = std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+  const bool inside =
+      !path.empty() && path.is_relative() &&
+      std::none_of(path.begin(), path.end(), [](const auto& part) { return part == "." || part == ".."; });
+  if (!inside || !printable) {
+    refuse(node, key, "the name of a folder, or names joined by '/', none of which is '.' or '..'");
+  }
+  return text;
 }
 
 std::vector<std::string> read_text_list(const YamlNode& node, std::string_view key) {
@@ -173,7 +188,7 @@ std::string describe(const YamlNode& node) {
     case YamlNode::Kind::kScalar:
       break;
   }
-  if (node.quoted) return fmt::format("the quoted text \"{}\"", node.text);
+  if (node.quoted) return "the quoted text " + emit_json_string(node.text);
   if (is_true(node.text) || is_false(node.text)) return node.text;
   double number = 0.0;
   if (parse_decimal(node.text, number) != Parsed::kNo) return node.text;

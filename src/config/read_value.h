@@ -32,6 +32,8 @@ double read_number(const YamlNode& node, std::string_view key, const Range& rang
 bool read_truth(const YamlNode& node, std::string_view key);
 /// Any scalar as it is written.
 std::string read_text_value(const YamlNode& node, std::string_view key);
+/// The name of a folder, or several joined by '/': what cannot lead out of the folder that it stands in.
+std::string read_folder_name(const YamlNode& node, std::string_view key);
 /// A list of scalars; a single scalar is a list of one.
 std::vector<std::string> read_text_list(const YamlNode& node, std::string_view key);
 std::vector<double> read_number_list(const YamlNode& node, std::string_view key, const Range& range);

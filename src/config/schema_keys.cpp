@@ -11,9 +11,10 @@ constexpr Range kShare{.least = 0, .most = 1, .most_open = true};  // [0, 1)
 
 void add_run_keys(KeyTable& table) {
   table.section(Place::kRun, "Run");
-  table.text("work_group", &RunConfig::work_group, "First part of the output path.");
-  table.text("user_name", &RunConfig::user_name, "Second part of the output path.");
-  table.text("exp_name", &RunConfig::exp_name, "Third part of the output path.");
+  table.folder_name("work_group", &RunConfig::work_group, "First part of the output path.");
+  table.folder_name("user_name", &RunConfig::user_name, "Second part of the output path.");
+  table.folder_name("exp_name", &RunConfig::exp_name,
+                    "Third part of the output path; may itself have parts, `sweep/3`, but no `..`.");
   table
       .text("workspace", &RunConfig::workspace,
             "Outputs go to `<workspace>/<work_group>/<user_name>/<exp_name>/`; a relative path starts at the working "

@@ -65,6 +65,20 @@ TEST(WrongConfiguration, LongerThanTheModelsPositions) {
   expect_refused(run.train(), 2, {"seq_length", "4096", "512"});
 }
 
+TEST(WrongConfiguration, NamesDoNotLeadOutOfTheWorkspace) {
+  const TrainingRun run;
+  const std::string allowed = "expected the name of a folder, or names joined by '/', none of which is '.' or '..'";
+  for (const std::string key : {"exp_name", "user_name", "work_group"}) {
+    for (const std::string name : {"a/../../x", "..", ".", "/tmp/x", "../x", "a/.."}) {
+      expect_refused(run.train({"--" + key, name}), 2, {"--" + key + ": " + key + " is the text '" + name, allowed});
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(run.scratch() / "out"));
+  const Outcome nested = run.train({"--exp_name", "sweep/..3", "--train_iters", "1"});
+  EXPECT_EQ(nested.status, 0) << nested.err;
+  EXPECT_TRUE(std::filesystem::exists(run.scratch() / "out/team/user/sweep/..3/config.yaml"));
+}
+
 TEST(WrongConfiguration, NoTargetModules) {
   const TrainingRun run;
   expect_refused(run.train({"--peft_target_modules", "[]"}), 2, {"peft_target_modules", "null"});

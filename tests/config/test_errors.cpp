@@ -106,6 +106,22 @@ TEST_F(ErrorTest, ValuesOutOfRange) {
   EXPECT_EQ(run_error({"seed: -1"}), "run.yaml:5:13: seed is -1; expected an integer ≥ 0");
 }
 
+TEST_F(ErrorTest, NamesStayBelowTheWorkspace) {
+  const auto error_with = [&](const std::string& line) {
+    return error_of([&] { load_file(write("run.yaml", line + "\nmodules: {post_trainer: {model: qwen3_8b}}\n")); });
+  };
+  const std::string expected = "; expected the name of a folder, or names joined by '/', none of which is '.' or '..'";
+  variables_["NAME"] = "../x";
+  EXPECT_EQ(error_with("exp_name: a/../../x"), "run.yaml:1:11: exp_name is the text 'a/../../x'" + expected);
+  EXPECT_EQ(error_with("work_group: /etc"), "run.yaml:1:13: work_group is the text '/etc'" + expected);
+  EXPECT_EQ(error_with("user_name: ${NAME}"), "run.yaml:1:12: user_name is the text '../x'" + expected);
+  EXPECT_EQ(error_with("exp_name: ''"), "run.yaml:1:11: exp_name is the quoted text \"\"" + expected);
+  EXPECT_EQ(error_with(R"(exp_name: "..\0")"), R"(run.yaml:1:11: exp_name is the quoted text "..\u0000")" + expected);
+  for (const char* fine : {"exp_name: a/b", "exp_name: ..a", "exp_name: a b.c/", "exp_name: ü", "exp_name: 12"}) {
+    EXPECT_EQ(error_with(fine), "no error") << fine;
+  }
+}
+
 TEST_F(ErrorTest, ChoicesNameTheNearest) {
   EXPECT_EQ(run_error({"peft: lroa"}),
             "run.yaml:5:13: peft is the text 'lroa'; expected one of none, lora; did you mean 'lora'?");
