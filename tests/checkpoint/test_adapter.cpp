@@ -151,7 +151,7 @@ TEST_F(AdapterConfig, TensorsThatDoNotFit) {
 
   const SafetensorsFile file(reference("qwen2") / "lora_init" / "adapter_model.safetensors");
   std::vector<TensorSpec> specs;
-  for (const StoredTensor& tensor : file.tensors()) specs.push_back({tensor.name, DType::kF32, tensor.shape});
+  for (const StoredTensor& tensor : file.tensors()) specs.emplace_back(tensor.name, DType::kF32, tensor.shape);
   specs[0].name = "base_model.model.lm_head.modules_to_save.weight";
   SafetensorsWriter writer(folder_ / "adapter_model.safetensors", specs);
   for (const TensorSpec& spec : writer.tensors()) writer.write(std::vector<std::byte>(spec.bytes));

@@ -33,7 +33,8 @@ void rewrite(const std::string& model, const fs::path& folder, const Change& cha
   }
   change(tensors);
   std::vector<TensorSpec> specs;
-  for (const auto& [name, content] : tensors) specs.push_back({name, DType::kF32, content.first});
+  specs.reserve(tensors.size());
+  for (const auto& [name, content] : tensors) specs.emplace_back(name, DType::kF32, content.first);
   SafetensorsWriter writer(folder / "model.safetensors", specs);
   for (const TensorSpec& spec : writer.tensors()) writer.write(tensors.at(spec.name).second);
   writer.finish();

@@ -136,7 +136,7 @@ TEST_F(Safetensors, HostileHeaders) {
   header_refused("{", 0, {"JSON"});
   header_refused("{}x", 0, {"JSON"});
   header_refused("{}", 1, {"after the last tensor"});
-  header_refused(std::string(50'000'000, '{'), 0, {});
+  header_refused(std::string(8'000'000, '{'), 0, {});
   header_refused(R"({"a":)" + std::string(1'000'000, '['), 0, {"a"});
   header_refused(R"({"a":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}})", 4, {"a", "list"});
   header_refused(R"({"a":{"dtype":"F32","shape":{"b":1},"data_offsets":[0,4]}})", 4, {"a", "object"});

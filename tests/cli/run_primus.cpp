@@ -45,6 +45,7 @@ Outcome run_primus(const std::vector<std::string>& arguments, const RunOptions& 
   std::vector<std::string> words{binary};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 

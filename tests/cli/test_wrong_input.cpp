@@ -68,9 +68,12 @@ TEST(WrongConfiguration, LongerThanTheModelsPositions) {
 TEST(WrongConfiguration, NamesDoNotLeadOutOfTheWorkspace) {
   const TrainingRun run;
   const std::string allowed = "expected the name of a folder, or names joined by '/', none of which is '.' or '..'";
-  for (const std::string key : {"exp_name", "user_name", "work_group"}) {
-    for (const std::string name : {"a/../../x", "..", ".", "/tmp/x", "../x", "a/.."}) {
-      expect_refused(run.train({"--" + key, name}), 2, {"--" + key + ": " + key + " is the text '" + name, allowed});
+  const auto found = [](const std::string& key, const std::string& name) {
+    return "--" + key + ": " + key + " is the text '" + name + "'; ";
+  };
+  for (const char* key : {"exp_name", "user_name", "work_group"}) {
+    for (const char* name : {"a/../../x", "..", ".", "/tmp/x", "../x", "a/.."}) {
+      expect_refused(run.train({std::string("--") + key, name}), 2, {found(key, name) + allowed});
     }
   }
   EXPECT_FALSE(std::filesystem::exists(run.scratch() / "out"));

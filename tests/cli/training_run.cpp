@@ -34,15 +34,18 @@ std::string TrainingRun::config() const {
       "work_group: team\nuser_name: user\nexp_name: run\nworkspace: " + (scratch_.path() / "out").string() +
       "\nmodules:\n  post_trainer:\n    framework: megatron_bridge\n    config: sft_trainer.yaml\n"
       "    overrides:\n";
+  const auto line = [](const char* indent, const std::string& key, const std::string& value) {
+    return indent + key + ": " + value + "\n";
+  };
   std::string dataset;
   for (const auto& [key, value] : settings_) {
     if (key.rfind("dataset.", 0) == 0) {
-      dataset += "        " + key.substr(8) + ": " + value + "\n";
+      dataset += line("        ", key.substr(8), value);
     } else {
-      yaml += "      " + key + ": " + value + "\n";
+      yaml += line("      ", key, value);
     }
   }
-  for (const std::string& line : lines_) yaml += "      " + line + "\n";
+  for (const std::string& own : lines_) yaml += "      " + own + "\n";
   return yaml + "      dataset:\n" + dataset;
 }
 

@@ -145,11 +145,12 @@ TEST_P(RmsNorm, Backward) {
         g.dx.values[i] += residual.values[i];
         g.dx_magnitude.values[i] += std::fabs(residual.values[i]);
       }
+      const double of_hidden = (static_cast<double>(hidden) + 8.0) * kF32,
+                   of_tokens = (static_cast<double>(tokens) + 8.0) * kF32;
       expect_near(
           dx.download(), g.dx,
           [&](std::int64_t t, std::int64_t j) {
-            return (static_cast<double>(hidden) + 8.0) * kF32 * g.dx_magnitude(t, j) +
-                   1.01 * unit_roundoff(dtype()) * std::fabs(g.dx(t, j)) +
+            return of_hidden * g.dx_magnitude(t, j) + 1.01 * unit_roundoff(dtype()) * std::fabs(g.dx(t, j)) +
                    smallest_normal(dtype()) * unit_roundoff(dtype());
           },
           "dx");
@@ -158,7 +159,7 @@ TEST_P(RmsNorm, Backward) {
       expect_near(
           d_weight.download(), expected,
           [&](std::int64_t, std::int64_t j) {
-            return (static_cast<double>(tokens) + 8.0) * kF32 * (g.d_weight_magnitude(0, j) + std::fabs(before(0, j))) +
+            return of_tokens * (g.d_weight_magnitude(0, j) + std::fabs(before(0, j))) +
                    1.01 * unit_roundoff(target) * std::fabs(expected(0, j));
           },
           "d_weight");

@@ -77,7 +77,7 @@ Gradients gradients_of(const Matrix& d_out, const Matrix& x, const Matrix* weigh
       for (int j = 0; j < half; ++j) {
         const double a = d_out(t, first + j), b = d_out(t, first + j + half);
         const double c = angles.cos(p, j), s = angles.sin(p, j);
-        const auto low = static_cast<std::size_t>(j), high = static_cast<std::size_t>(j + half);
+        const auto low = static_cast<std::size_t>(j), high = low + static_cast<std::size_t>(half);
         turned[low] = a * c + b * s;
         turned[high] = b * c - a * s;
         size[low] = std::fabs(a * c) + std::fabs(b * s);
@@ -238,7 +238,8 @@ TEST_P(Rope, BackwardWithAndWithoutNorm) {
         if (which != Norm::kTrained) return;
         Matrix expected = g.d_weight;
         for (double& value : expected.values) value += 0.5;
-        const double terms = static_cast<double>(x.rows * x.columns / shape.head_dim);
+        const std::int64_t heads = x.rows * x.columns / shape.head_dim;  // that add to one sum
+        const auto terms = static_cast<double>(heads);
         expect_near(
             d_weight.download(), expected,
             [&](std::int64_t, std::int64_t j) {

@@ -28,8 +28,10 @@ TEST_P(RowMoves, EmbeddingBackwardAddsInOrder) {
       const std::int64_t tokens = 700, hidden = gap == 1 ? 201 : 208, vocabulary = 300;
       const Matrix d_out = random_matrix(tokens, hidden, dtype(), 1),
                    before = random_matrix(vocabulary, hidden, target, 2);
-      std::vector<std::int32_t> ids;
-      for (std::int32_t t = 0; t < tokens; ++t) ids.push_back((t * t + t / 3) % (t < 400 ? 17 : 290));
+      std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
+      for (std::int32_t t = 0; t < tokens; ++t) {
+        ids[static_cast<std::size_t>(t)] = (t * t + t / 3) % (t < 400 ? 17 : 290);
+      }
       const DeviceData d_out_data = matrix(d_out, 2 * gap), id_data = DeviceData::integers(stream(), ids);
       Matrix expected = before;
       for (std::int64_t t = 0; t < tokens; ++t) {  // every addition rounded, in order: equal to the bit

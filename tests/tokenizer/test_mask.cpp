@@ -19,6 +19,7 @@ ChatTemplate load(const std::string& name) {
 /// The trained parts of a rendering, as texts.
 std::vector<std::string> trained(const RenderedChat& chat) {
   std::vector<std::string> parts;
+  parts.reserve(chat.trained.size());
   for (const TrainedSpan& span : chat.trained) parts.push_back(chat.text.substr(span.begin, span.end - span.begin));
   return parts;
 }

@@ -33,12 +33,13 @@ TEST(Jinja, SnippetsEqualTransformers) {
 TEST(Templates, RenderedTextEqualsTransformers) {
   const Value specials(Dict{{"bos_token", Value("<s>")}, {"eos_token", Value("</s>")}});
   std::map<std::string, std::unique_ptr<ChatTemplate>> templates;
+  const std::filesystem::path folder = kData + "templates";
   std::size_t equal = 0, refused = 0;
   for (const Value& row : rows_of("templates.jsonl")) {
     const std::string& name = row.find("template")->as_string();
     auto& chat_template = templates[name];
     if (!chat_template) {
-      chat_template = std::make_unique<ChatTemplate>(read_text(kData + "templates/" + name), name, specials);
+      chat_template = std::make_unique<ChatTemplate>(read_text(folder / name), name, specials);
     }
     const auto render = [&] {
       return chat_template->render_text(*row.find("messages"), *row.find("tools"),

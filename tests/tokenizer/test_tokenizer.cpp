@@ -99,6 +99,7 @@ TEST(Tokenizer, ManyThreadsGiveTheSameIds) {
   const auto rows = rows_of("texts.jsonl");
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (const Value& row : rows) {
