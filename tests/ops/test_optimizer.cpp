@@ -314,6 +314,38 @@ TEST_P(Optimizer, EveryCombinationOfTypes) {
   }
 }
 
+/// Zeros, numbers whose squares are next to nothing, infinities and NaN, each among ordinary neighbours.
+TEST_P(Optimizer, ExtraordinaryGradientsStayAlone) {
+  if (dtype() == DType::kF16) return;
+  const std::int64_t size = 1201;
+  const double extraordinary[] = {0.0, 1e-17, -std::numeric_limits<double>::infinity(),
+                                  std::numeric_limits<double>::quiet_NaN()};
+  Matrix grads = random_matrix(1, size, dtype(), 1);
+  for (std::int64_t i = 0; i < size; i += 7) grads(0, i) = rounded(extraordinary[i / 7 % 4], dtype());
+  States expected{random_matrix(1, size, dtype(), 2), filled(1, size, 0.0), filled(1, size, 0.0)};
+  const Kept kept(stream(), {dtype(), dtype(), dtype()}, expected);
+  ops::adamw(stream(), kept.step({}, vector(grads), state_of_update(stream(), 1, 1.0)));
+  reference_step(expected, grads, {}, 1, 1.0);
+  // as in EveryCombinationOfTypes
+  const double step = dtype() == DType::kF32 ? 0.0 : 2.0 * unit_roundoff(dtype());
+  const auto check = [&](const DeviceData& data, const Matrix& want, const char* what) {
+    const Matrix found = data.download();
+    for (std::int64_t i = 0; i < size; ++i) {
+      const double x = want(0, i);
+      if (std::isfinite(x)) {
+        EXPECT_NEAR(found(0, i), x, (step + 16.0 * kF32) * std::fabs(x) + 16.0 * kF32) << what << ' ' << i;
+      } else if (std::isnan(x)) {
+        EXPECT_TRUE(std::isnan(found(0, i))) << what << ' ' << i << ": " << found(0, i);
+      } else {
+        EXPECT_EQ(found(0, i), x) << what << ' ' << i;
+      }
+    }
+  };
+  check(kept.master, expected.w, "master");
+  check(kept.exp_avg, expected.m, "exp_avg");
+  check(kept.exp_avg_sq, expected.v, "exp_avg_sq");
+}
+
 TEST_P(Optimizer, ASliceIsUpdatedAsTheWhole) {
   if (dtype() != DType::kF32) return;
   const std::int64_t size = 1201;

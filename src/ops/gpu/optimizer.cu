@@ -5,8 +5,9 @@
 namespace primus::ops::gpu {
 namespace {
 
-/// Elements at a time: 16 bytes of f32, 8 of bf16.
-constexpr int kWidth = 4;
+/// Elements at a time: 16 bytes of the widest of these types. 8 bytes of another are as fast, 32 are not.
+template <typename... T>
+constexpr int kWidth = std::min({kPackWidth<T>...});
 
 /// G, M, A, V: what gradients, master weights, first and second moments are kept in.
 template <typename G, typename M, typename A, typename V>
@@ -19,7 +20,7 @@ struct Update {
   DType weights_type;
   Index count;
   double lr, beta1, beta2, eps, weight_decay;
-  std::uint64_t seed;
+  PhiloxKeys keys;
   std::uint64_t first_element;
   const StepState* state;
 };
@@ -51,39 +52,101 @@ __device__ Factors factors_of(const Args& args) {
           .decay = static_cast<float>(args.lr * args.weight_decay)};
 }
 
-/// The 16 random bits that are added below bf16 are the low ones of `random`. Infinities and NaN stay.
-template <typename T>
-__device__ __forceinline__ T stochastically_rounded(float value, std::uint32_t random) {
-  if constexpr (std::is_same_v<T, float>) {
-    return value;
-  } else {
-    const std::uint32_t word = __float_as_uint(value);
-    const bool is_finite = (word & 0x7F800000U) != 0x7F800000U;
-    const std::uint32_t special = word | ((word & 0x007FFFFFU) != 0 ? 0x00400000U : 0U);
-    return {static_cast<std::uint16_t>((is_finite ? word + (random & 0xFFFFU) : special) >> 16)};
-  }
-}
-
-/// Two words for each of the elements from `element` on, as ops/adamw.h says. More than one begin at an even element.
+/// The 16 random bits that are added below bf16, as ops/adamw.h says, for the elements from `element` on. More than one
+/// begin at a multiple of kCount, so that their blocks differ in the lowest bits alone.
 template <int kCount>
-struct RandomBits {
-  std::uint32_t first[kCount];
-  std::uint32_t second[kCount];
+struct Noise {
+  std::uint32_t master[kCount];
+  std::uint32_t exp_avg[kCount];
+  std::uint32_t exp_avg_sq[kCount];
 
-  __device__ __forceinline__ RandomBits(std::uint64_t seed, std::uint64_t updates, std::uint64_t element) {
+  __device__ __forceinline__ Noise(const PhiloxKeys& keys, std::uint64_t updates, std::uint64_t element) {
 #pragma unroll
     for (int i = 0; i < kCount; i += 2) {
-      const PhiloxWords words = philox(seed, updates, (element + i) / 2);
-      const bool odd = kCount == 1 && element % 2 != 0;
-      first[i] = odd ? words.word[2] : words.word[0];
-      second[i] = odd ? words.word[3] : words.word[1];
-      if constexpr (kCount > 1) {
-        first[i + 1] = words.word[2];
-        second[i + 1] = words.word[3];
+      const PhiloxWords words = philox(keys, updates, element / 2 | static_cast<std::uint64_t>(i / 2));
+      if constexpr (kCount == 1) {
+        const bool odd = element % 2 != 0;
+        set(i, odd ? words.word[2] : words.word[0], odd ? words.word[3] : words.word[1]);
+      } else {
+        set(i, words.word[0], words.word[1]);
+        set(i + 1, words.word[2], words.word[3]);
       }
     }
   }
+
+ private:
+  __device__ __forceinline__ void set(int i, std::uint32_t first, std::uint32_t second) {
+    master[i] = first & 0xFFFFU;
+    exp_avg[i] = first >> 16;
+    exp_avg_sq[i] = second & 0xFFFFU;
+  }
 };
+
+/// For any numbers.
+struct Careful {
+  __device__ __forceinline__ static float root(float x) { return sqrtf(x); }
+  __device__ __forceinline__ static float quotient(float x, float y) { return __fdividef(x, y); }
+  /// In the upper half: bf16. Noise cannot reach it from an infinity, whose lower half is zero; a NaN stays.
+  __device__ __forceinline__ static std::uint32_t rounded(float value, std::uint32_t noise) {
+    return __float_as_uint(value) + (isnan(value) ? 0 : noise);
+  }
+};
+
+/// The same bits in fewer instructions and no branches: where takes_root_of(x), |y| ≥ 2^-126, and `value` is no NaN.
+struct Quick {
+  /// Whether 2^-101 ≤ x < ∞.
+  __device__ __forceinline__ static bool takes_root_of(float x) {
+    constexpr std::uint32_t kLeast = 0x0D000000U, kInfinity = 0x7F800000U;
+    return __float_as_uint(x) - kLeast < kInfinity - kLeast;
+  }
+
+  __device__ __forceinline__ static std::uint32_t rounded(float value, std::uint32_t noise) {
+    return __float_as_uint(value) + noise;
+  }
+#if defined(PRIMUS_HIP)
+  __device__ __forceinline__ static float root(float x) { return Careful::root(x); }
+  __device__ __forceinline__ static float quotient(float x, float y) { return Careful::quotient(x, y); }
+#else
+  /// sqrtf() less its way for other x.
+  __device__ __forceinline__ static float root(float x) {
+    float inverse;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+    const float near = x * inverse;
+    return fmaf(fmaf(-near, near, x), inverse * 0.5F, near);
+  }
+  /// __fdividef() less its way for smaller y.
+  __device__ __forceinline__ static float quotient(float x, float y) {
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(y));
+    return x * inverse;
+  }
+#endif
+};
+
+template <typename T, int kCount>
+__device__ __forceinline__ Pack<T, kCount> upper_halves(const std::uint32_t (&words)[kCount]) {
+  Pack<T, kCount> pack;
+  if constexpr (kHasPairs<T, kCount>) {
+#pragma unroll
+    for (int i = 0; i < kCount / 2; ++i) set_pair(pack, i, {words[2 * i] >> 16 | (words[2 * i + 1] & 0xFFFF0000U)});
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) pack.values[i] = {static_cast<std::uint16_t>(words[i] >> 16)};
+  }
+  return pack;
+}
+
+template <typename Arithmetic, typename T, int kCount>
+__device__ __forceinline__ Pack<T, kCount> kept(const Floats<kCount>& values, const std::uint32_t (&noise)[kCount]) {
+  if constexpr (std::is_same_v<T, float>) {
+    return packed<T>(values);
+  } else {
+    std::uint32_t words[kCount];
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) words[i] = Arithmetic::rounded(values[i], noise[i]);
+    return upper_halves<T>(words);
+  }
+}
 
 template <int kCount>
 __device__ __forceinline__ void store_weights(void* weights, DType type, Index i, const Floats<kCount>& values) {
@@ -98,56 +161,71 @@ __device__ __forceinline__ void store_weights(void* weights, DType type, Index i
   }
 }
 
-/// Elements as they are before the update.
-template <int kCount, typename G, typename M, typename A, typename V>
-struct Loaded {
-  Pack<G, kCount> grads;
-  Pack<M, kCount> master;
-  Pack<A, kCount> exp_avg;
-  Pack<V, kCount> exp_avg_sq;
-
-  Loaded() = default;
-  __device__ __forceinline__ Loaded(const Update<G, M, A, V>& args, Index i)
-      : grads(load_pack<kCount>(args.grads + i)),
-        master(load_pack<kCount>(args.master + i)),
-        exp_avg(load_pack<kCount>(args.exp_avg + i)),
-        exp_avg_sq(load_pack<kCount>(args.exp_avg_sq + i)) {}
+/// Elements after the update, in f32.
+template <int kCount>
+struct Updated {
+  Floats<kCount> master, exp_avg, exp_avg_sq;
 };
 
-/// Elements i … i + kCount − 1.
-template <int kCount, typename G, typename M, typename A, typename V>
-__device__ __forceinline__ void update(const Update<G, M, A, V>& args, const Factors& f, std::uint64_t updates, Index i,
-                                       const Loaded<kCount, G, M, A, V>& before) {
-  const auto grads = unpacked(before.grads), master = unpacked(before.master), exp_avg = unpacked(before.exp_avg),
-             exp_avg_sq = unpacked(before.exp_avg_sq);
-  Floats<kCount> w, m, v;
+// Products and sums are fused by name, not as the compiler likes: packs and single elements get the same bits.
+template <int kCount>
+__device__ __forceinline__ void update_moments(Updated<kCount>& at, const Factors& f, const Floats<kCount>& grads) {
 #pragma unroll
   for (int e = 0; e < kCount; ++e) {
     const float g = grads[e] * f.grad_multiplier;
-    m[e] = f.beta1 * exp_avg[e] + f.one_minus_beta1 * g;
-    v[e] = f.beta2 * exp_avg_sq[e] + f.one_minus_beta2 * g * g;
-    w[e] = master[e] - (__fdividef(f.step_size * m[e], sqrtf(v[e]) * f.inverse_sqrt_c2 + f.eps) + f.decay * master[e]);
+    at.exp_avg[e] = fmaf(f.beta1, at.exp_avg[e], f.one_minus_beta1 * g);
+    at.exp_avg_sq[e] = fmaf(f.one_minus_beta2 * g, g, f.beta2 * at.exp_avg_sq[e]);
   }
-  Pack<M, kCount> kept_master;
-  Pack<A, kCount> kept_exp_avg;
-  Pack<V, kCount> kept_exp_avg_sq;
-  if constexpr (std::is_same_v<M, float> && std::is_same_v<A, float> && std::is_same_v<V, float>) {
-    kept_master = packed<float>(w);
-    kept_exp_avg = packed<float>(m);
-    kept_exp_avg_sq = packed<float>(v);
-  } else {
-    const RandomBits<kCount> random(args.seed, updates, args.first_element + static_cast<std::uint64_t>(i));
+}
+
+/// From the moments after the update and the master weights before it.
+template <typename Arithmetic, int kCount>
+__device__ __forceinline__ Updated<kCount> with_weights_updated(Updated<kCount> at, const Factors& f) {
 #pragma unroll
-    for (int e = 0; e < kCount; ++e) {
-      kept_master.values[e] = stochastically_rounded<M>(w[e], random.first[e]);
-      kept_exp_avg.values[e] = stochastically_rounded<A>(m[e], random.first[e] >> 16);
-      kept_exp_avg_sq.values[e] = stochastically_rounded<V>(v[e], random.second[e]);
-    }
+  for (int e = 0; e < kCount; ++e) {
+    const float w = at.master[e], denominator = fmaf(Arithmetic::root(at.exp_avg_sq[e]), f.inverse_sqrt_c2, f.eps);
+    at.master[e] = w - fmaf(f.decay, w, Arithmetic::quotient(f.step_size * at.exp_avg[e], denominator));
   }
-  store_pack(args.master + i, kept_master);
-  store_pack(args.exp_avg + i, kept_exp_avg);
-  store_pack(args.exp_avg_sq + i, kept_exp_avg_sq);
-  store_weights(args.weights, args.weights_type, i, unpacked(kept_master));
+  return at;
+}
+
+/// Whether Quick is right for all of them. The denominator is at least the root of exp_avg_sq, and where a moment is
+/// NaN, so is the weight.
+template <int kCount>
+__device__ __forceinline__ bool suits_quick(const Updated<kCount>& updated) {
+  bool quick = true;
+#pragma unroll
+  for (int e = 0; e < kCount; ++e) {
+    quick &= Quick::takes_root_of(updated.exp_avg_sq[e]);
+    quick &= !isnan(updated.master[e]);
+  }
+  return quick;
+}
+
+/// Elements i … i + kCount − 1.
+template <typename Arithmetic, int kCount, typename G, typename M, typename A, typename V>
+__device__ __forceinline__ void keep(const Update<G, M, A, V>& args, Index i, const Updated<kCount>& updated,
+                                     const Noise<kCount>& noise) {
+  const auto master = kept<Arithmetic, M>(updated.master, noise.master);
+  store_pack(args.master + i, master);
+  store_pack(args.exp_avg + i, kept<Arithmetic, A>(updated.exp_avg, noise.exp_avg));
+  store_pack(args.exp_avg_sq + i, kept<Arithmetic, V>(updated.exp_avg_sq, noise.exp_avg_sq));
+  store_weights(args.weights, args.weights_type, i, unpacked(master));
+}
+
+template <int kCount, typename G, typename M, typename A, typename V>
+__device__ __forceinline__ void update(const Update<G, M, A, V>& args, const Factors& factors, std::uint64_t updates,
+                                       Index i) {
+  Updated<kCount> at = {load<kCount>(args.master + i), load<kCount>(args.exp_avg + i),
+                        load<kCount>(args.exp_avg_sq + i)};
+  update_moments(at, factors, load<kCount>(args.grads + i));
+  const Noise<kCount> noise(args.keys, updates, args.first_element + static_cast<std::uint64_t>(i));
+  const auto updated = with_weights_updated<Quick>(at, factors);
+  if (suits_quick(updated)) {
+    keep<Quick>(args, i, updated, noise);
+  } else {
+    keep<Careful>(args, i, with_weights_updated<Careful>(at, factors), noise);
+  }
 }
 
 template <int kCount, typename G, typename M, typename A, typename V>
@@ -160,16 +238,9 @@ __global__ void __launch_bounds__(kBlockThreads) adamw_kernel(Update<G, M, A, V>
   const auto updates = static_cast<std::uint64_t>(args.state->updates);
   const Index packs = args.count / kCount, step = static_cast<Index>(gridDim.x) * blockDim.x;
   const Index thread = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-  using Elements = Loaded<kCount, G, M, A, V>;
-  Elements ahead;  // is read while the elements before it are computed
-  if (thread < packs) ahead = Elements(args, thread * kCount);
-  for (Index pack = thread; pack < packs; pack += step) {
-    const Elements now = ahead;
-    if (pack + step < packs) ahead = Elements(args, (pack + step) * kCount);
-    update(args, factors, updates, pack * kCount, now);
-  }
+  for (Index pack = thread; pack < packs; pack += step) update<kCount>(args, factors, updates, pack * kCount);
   const Index rest = packs * kCount + thread;  // of the last pack, if it is not whole
-  if (rest < args.count) update(args, factors, updates, rest, Loaded<1, G, M, A, V>(args, rest));
+  if (rest < args.count) update<1>(args, factors, updates, rest);
 }
 
 template <typename G, typename M, typename A, typename V>
@@ -186,18 +257,19 @@ void launch(Stream& stream, const AdamW& args) {
                                      .beta2 = args.beta2,
                                      .eps = args.eps,
                                      .weight_decay = args.weight_decay,
-                                     .seed = args.seed,
+                                     .keys = PhiloxKeys(args.seed),
                                      .first_element = args.first_element,
                                      .state = static_cast<const StepState*>(args.state.data())};
+  constexpr int kPack = kWidth<G, M, A, V>;
   const auto aligned = [](const Tensor& tensor) {
-    return reinterpret_cast<std::uintptr_t>(tensor.data()) % (kWidth * size_of(tensor.dtype())) == 0;
+    return reinterpret_cast<std::uintptr_t>(tensor.data()) % (kPack * size_of(tensor.dtype())) == 0;
   };
-  const bool packs = args.first_element % 2 == 0 && aligned(args.grads) && aligned(args.master) &&
+  const bool packs = args.first_element % kPack == 0 && aligned(args.grads) && aligned(args.master) &&
                      aligned(args.exp_avg) && aligned(args.exp_avg_sq) && aligned(args.weights);
-  const auto kernel = packs ? adamw_kernel<kWidth, G, M, A, V> : adamw_kernel<1, G, M, A, V>;
+  const auto kernel = packs ? adamw_kernel<kPack, G, M, A, V> : adamw_kernel<1, G, M, A, V>;
   const gpuStream_t on = stream_of(stream);
   const Index blocks =
-      std::min(divide_up(update.count, kWidth * kBlockThreads), resident_blocks(stream, kernel, kBlockThreads));
+      std::min(divide_up(update.count, kPack * kBlockThreads), resident_blocks(stream, kernel, kBlockThreads));
   kernel<<<static_cast<unsigned>(blocks), kBlockThreads, 0, on>>>(update);
   GPU_LAUNCH_CHECK(stream, "adamw");
 }
