@@ -16,14 +16,16 @@
 /// Attention on a GPU over the packs of bench/results, by each implementation (ops/gpu/attention.cu): rates of the
 /// documents' own causal work, medians of calls, q, k, v being columns of one buffer.
 ///
-///     bench_gpu_attention [cudnn] [wgmma] [mma] [plain] ["16 x 512" …]
+///     bench_gpu_attention [cudnn] [wgmma] [mma] [plain] [32/8] [64/8] [16/8] ["16 x 512" …]
+///
+/// Any number of documents of any length may be named; heads of 128.
 namespace primus::bench {
 namespace {
 
 constexpr int kWarmUp = 3, kCalls = 15;
 
 struct Pack {
-  const char* name;
+  std::string name;
   std::vector<std::int32_t> lengths;
 };
 
@@ -46,6 +48,13 @@ std::vector<Pack> packs() {
           {"2 x 1024", {1024, 1024}},
           {"2 x 512", {512, 512}},
           {"4 x 512", {512, 512, 512, 512}}};
+}
+
+/// Documents of one length, by their name: "16 x 512".
+Pack pack_of(const std::string& name) {
+  const std::size_t times = name.find(" x ");
+  PRIMUS_CHECK(times != std::string::npos, name);
+  return {name, std::vector<std::int32_t>(std::stoul(name.substr(0, times)), std::stoi(name.substr(times + 3)))};
 }
 
 struct Work {
@@ -117,16 +126,31 @@ void measure(Stream& stream, const ops::AttentionShape& shape, const Pack& pack,
   std::fflush(stdout);
 }
 
+constexpr std::array<std::array<int, 3>, 4> kHeads = {{{32, 8, 128}, {64, 8, 128}, {16, 8, 128}, {32, 8, 64}}};
+
 /// What is named, or everything.
 struct Selection {
-  std::vector<std::string> implementations, packs;
+  std::vector<std::string> implementations, heads;
+  std::vector<Pack> documents;
 
   explicit Selection(const std::vector<std::string>& names) {
-    for (const std::string& name : names)
-      (name.find(' ') == std::string::npos ? implementations : packs).push_back(name);
+    const std::vector<Pack> known = packs();
+    for (const std::string& name : names) {
+      const auto pack = std::find_if(known.begin(), known.end(), [&](const Pack& each) { return each.name == name; });
+      if (pack != known.end() || name.find(' ') != std::string::npos) {
+        documents.push_back(pack != known.end() ? *pack : pack_of(name));
+      } else {
+        (name.find('/') != std::string::npos ? heads : implementations).push_back(name);
+      }
+    }
     if (implementations.empty()) implementations = {"cudnn", "wgmma", "mma"};
+    if (documents.empty()) documents = known;
   }
-  bool has(const Pack& pack) const { return packs.empty() || std::count(packs.begin(), packs.end(), pack.name) > 0; }
+
+  bool has(const std::array<int, 3>& shape) const {
+    const std::string name = fmt::format("{}/{}", shape[0], shape[1]);
+    return heads.empty() || (shape[2] == 128 && std::count(heads.begin(), heads.end(), name) > 0);
+  }
 };
 
 void run(const Selection& selection) {
@@ -135,10 +159,11 @@ void run(const Selection& selection) {
       "{}, bf16\n\n| heads | documents | runs | forward TFLOP/s | backward TFLOP/s | workspace MiB "
       "|\n|---|---|---|---|---|---|\n",
       stream.backend().describe(0));
-  for (const auto& [heads, kv_heads, head_dim] : {std::array{32, 8, 128}, {64, 8, 128}, {16, 8, 128}, {32, 8, 64}}) {
-    for (const Pack& pack : packs()) {
-      if (!selection.has(pack)) continue;
-      const ops::AttentionShape shape = {heads, kv_heads, head_dim, 1.0F / std::sqrt(static_cast<float>(head_dim))};
+  for (const std::array<int, 3>& heads : kHeads) {
+    if (!selection.has(heads)) continue;
+    const auto [query_heads, kv_heads, head_dim] = heads;
+    const ops::AttentionShape shape = {query_heads, kv_heads, head_dim, 1.0F / std::sqrt(static_cast<float>(head_dim))};
+    for (const Pack& pack : selection.documents) {
       for (const std::string& name : selection.implementations) measure(stream, shape, pack, name.c_str());
     }
   }
