@@ -157,7 +157,8 @@ void rope() {
   const Data qkv(kType, kTokens, kQkv), d_qkv(kType, kTokens, kQkv), q(kType, kTokens, kHeads * kHeadDim),
       k(kType, kTokens, kKvHeads * kHeadDim), weight(kType, 1, kHeadDim), cos(DType::kF32, kTokens, kHeadDim / 2),
       sin(DType::kF32, kTokens, kHeadDim / 2), rstd(DType::kF32, kTokens, kHeads + kKvHeads),
-      d_weight(DType::kF32, 2, kHeadDim), positions = integers(counting(kTokens));
+      d_weight(DType::kF32, 2, kHeadDim), sums(DType::kF32, 1, kTokens * kHeads * kHeadDim),
+      positions = integers(counting(kTokens));
   const auto q_of = [](const Data& data) { return Tensor(data).columns(0, kHeads * kHeadDim); };
   const auto k_of = [](const Data& data) { return Tensor(data).columns(kHeads * kHeadDim, kRotated); };
   const double pass = mib(kTokens * kRotated);
@@ -182,6 +183,10 @@ void rope() {
                                 .d_q = q_of(d_qkv),
                                 .d_k = k_of(d_qkv)};
   line("rope_backward with norm", 3 * pass, [&] { ops::rope_backward(stream(), backward); });
+  ops::RopeBackward from_sums = backward;
+  from_sums.d_q_sums = sums.vector();
+  line("rope_backward with norm, dq from f32 sums", 3 * pass + mib(kTokens * kHeads * kHeadDim),
+       [&] { ops::rope_backward(stream(), from_sums); });
   backward.d_q_weight = d_weight.vector().slice(0, kHeadDim);
   backward.d_k_weight = d_weight.vector().slice(kHeadDim, 2 * kHeadDim);
   line("rope_backward with norm and d_weight", 3 * pass, [&] { ops::rope_backward(stream(), backward); });

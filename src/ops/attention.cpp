@@ -27,6 +27,23 @@ void check_documents(const Tensor& cu_seqlens) {
   PRIMUS_CHECK(cu_seqlens.columns() >= 1, cu_seqlens.describe());
 }
 
+void check_backward(const Stream& stream, const AttentionBackward& args) {
+  const Tensor &q = args.q, &k = args.k;
+  check_on_device(stream, args.d_out, q, k, args.v, args.out, args.lse, args.cu_seqlens, args.d_q, args.d_k, args.d_v,
+                  args.workspace);
+  check_qkv(args.shape, q, k, args.v);
+  PRIMUS_CHECK(k.rows() == q.rows(), k.describe(), q.describe());
+  check_documents(args.cu_seqlens);
+  check_matrix(args.d_out, q.rows(), q.columns(), q.dtype());
+  check_matrix(args.out, q.rows(), q.columns(), q.dtype());
+  check_matrix(args.lse, args.shape.heads, q.rows(), DType::kF32);
+  check_matrix(args.d_q, q.rows(), q.columns(), q.dtype());
+  check_matrix(args.d_k, k.rows(), k.columns(), q.dtype());
+  check_matrix(args.d_v, k.rows(), k.columns(), q.dtype());
+  const std::size_t needed = attention_backward_workspace(stream.device(), q.dtype(), args.shape, q.rows());
+  PRIMUS_CHECK(args.workspace.bytes() >= needed, args.workspace.bytes(), needed);
+}
+
 }  // namespace
 
 void attention_forward(Stream& stream, const AttentionForward& args) {
@@ -42,23 +59,17 @@ void attention_forward(Stream& stream, const AttentionForward& args) {
 }
 
 void attention_backward(Stream& stream, const AttentionBackward& args) {
-  const Tensor &q = args.q, &k = args.k;
-  check_on_device(stream, args.d_out, q, k, args.v, args.out, args.lse, args.cu_seqlens, args.d_q, args.d_k, args.d_v,
-                  args.workspace);
-  check_qkv(args.shape, q, k, args.v);
-  PRIMUS_CHECK(k.rows() == q.rows(), k.describe(), q.describe());
-  check_documents(args.cu_seqlens);
-  check_matrix(args.d_out, q.rows(), q.columns(), q.dtype());
-  check_matrix(args.out, q.rows(), q.columns(), q.dtype());
-  check_matrix(args.lse, args.shape.heads, q.rows(), DType::kF32);
-  check_matrix(args.d_q, q.rows(), q.columns(), q.dtype());
-  check_matrix(args.d_k, k.rows(), k.columns(), q.dtype());
-  check_matrix(args.d_v, k.rows(), k.columns(), q.dtype());
-  const std::size_t needed = attention_backward_workspace(stream.device(), q.dtype(), args.shape, q.rows());
-  PRIMUS_CHECK(args.workspace.bytes() >= needed, args.workspace.bytes(), needed);
-  if (q.rows() == 0) return;
+  check_backward(stream, args);
+  if (args.q.rows() == 0) return;
   const Observed observed(stream, WorkKind::kAttention, "attention_backward");
   stream.backend().ops->attention_backward(stream, args);
+}
+
+Tensor attention_backward_sums(Stream& stream, const AttentionBackward& args) {
+  check_backward(stream, args);
+  if (args.q.rows() == 0) return {};
+  const Observed observed(stream, WorkKind::kAttention, "attention_backward");
+  return stream.backend().ops->attention_backward_sums(stream, args);
 }
 
 std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens) {

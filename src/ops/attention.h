@@ -49,6 +49,11 @@ struct AttentionBackward {
 };
 void attention_backward(Stream& stream, const AttentionBackward& args);
 
+/// The same for rope_backward to follow. Where the kernel adds up dq in f32, it writes all but d_q and returns those
+/// sums, unrounded: heads·T·D of them in the workspace, in an order that rope_backward knows (its d_q_sums). Elsewhere
+/// it writes d_q and returns an empty Tensor.
+Tensor attention_backward_sums(Stream& stream, const AttentionBackward& args);
+
 /// Bytes of workspace for up to `tokens` tokens of this type on this device.
 std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens);
 

@@ -40,9 +40,10 @@ void rope_forward(Stream& stream, const RopeForward& args) {
 
 void rope_backward(Stream& stream, const RopeBackward& args) {
   const Tensor &d_q_out = args.d_q_out, &d_k_out = args.d_k_out;
-  check_on_device(stream, d_q_out, d_k_out, args.q, args.k, args.q_weight, args.k_weight, args.rstd, args.positions,
-                  args.cos, args.sin, args.d_q, args.d_k, args.d_q_weight, args.d_k_weight);
+  check_on_device(stream, d_q_out, args.d_q_sums, d_k_out, args.q, args.k, args.q_weight, args.k_weight, args.rstd,
+                  args.positions, args.cos, args.sin, args.d_q, args.d_k, args.d_q_weight, args.d_k_weight);
   check_heads(d_q_out, d_k_out, args.head_dim);
+  if (args.d_q_sums) check_vector(args.d_q_sums, d_q_out.numel(), DType::kF32);
   check_angles(args.positions, args.cos, args.sin, d_q_out.rows(), args.head_dim);
   check_matrix(args.d_q, d_q_out.rows(), d_q_out.columns(), d_q_out.dtype());
   check_matrix(args.d_k, d_k_out.rows(), d_k_out.columns(), d_q_out.dtype());

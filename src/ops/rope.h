@@ -26,8 +26,9 @@ void rope_forward(Stream& stream, const RopeForward& args);
 
 /// From the gradients of q_out, k_out to those of q, k; d_q_weight and d_k_weight are added to.
 struct RopeBackward {
-  Tensor d_q_out;  // (T, heads·D)
-  Tensor d_k_out;  // (T, kv_heads·D)
+  Tensor d_q_out;   // (T, heads·D)
+  Tensor d_q_sums;  // what attention_backward_sums returned; if not empty, d_q_out is not read
+  Tensor d_k_out;   // (T, kv_heads·D)
   int head_dim = 0;
   Tensor q;           // (T, heads·D) as forward saw it; only with norm
   Tensor k;           // (T, kv_heads·D); only with norm

@@ -1,3 +1,4 @@
+#include "ops/attention.h"
 #include "ops/rope.h"
 #include "support.h"
 
@@ -186,6 +187,8 @@ TEST_P(Rope, ReferenceGradientsAreFiniteDifferences) {
   }
 }
 
+enum class Norm { kNone, kFrozen, kTrained };
+
 TEST_P(Rope, BackwardWithAndWithoutNorm) {
   for (const Shape& shape : kShapes) {
     const Inputs in = inputs_of(shape, dtype());
@@ -195,7 +198,6 @@ TEST_P(Rope, BackwardWithAndWithoutNorm) {
     const DeviceData cos(stream(), DType::kF32, in.angles.cos), sin(stream(), DType::kF32, in.angles.sin),
         positions = DeviceData::integers(stream(), in.angles.positions), q_weight = vector(in.q_weight),
         k_weight = vector(in.k_weight), q = matrix(in.q, 2 * gap), k = matrix(in.k, 3 * gap);
-    enum class Norm { kNone, kFrozen, kTrained };
     for (const Norm which : {Norm::kNone, Norm::kFrozen, Norm::kTrained}) {
       const bool norm = which != Norm::kNone;
       const DeviceData rstd(stream(), DType::kF32, filled(shape.tokens, shape.heads + shape.kv_heads, 0.0)),
@@ -254,6 +256,94 @@ TEST_P(Rope, BackwardWithAndWithoutNorm) {
   }
 }
 
+/// dq and dk as attention's backward pass leaves them: rounded, or with sums of dq where it returns such.
+struct AttentionGradients {
+  DeviceData dq, dk;
+  Tensor dq_sums;
+};
+
+TEST_P(Rope, BackwardOfWhatAttentionLeaves) {
+  const Setting also_of_few_tokens("PRIMUS_ATTENTION", "wgmma");
+  const Shape shape = {455, 2, 1, 128};
+  const ops::AttentionShape attention = {2, 1, 128, 0.0883F};
+  const Inputs in = inputs_of(shape, dtype());
+  const DeviceData cos(stream(), DType::kF32, in.angles.cos), sin(stream(), DType::kF32, in.angles.sin),
+      positions = DeviceData::integers(stream(), in.angles.positions), q_weight = vector(in.q_weight),
+      k_weight = vector(in.k_weight), rstd(stream(), DType::kF32, filled(shape.tokens, 3, 0.0)), q = matrix(in.q),
+      k = matrix(in.k), turned_q = matrix(in.q), turned_k = matrix(in.k),
+      v = matrix(random_matrix(in.k.rows, in.k.columns, dtype(), 5)),
+      d_out = matrix(random_matrix(in.q.rows, in.q.columns, dtype(), 6)), out = matrix(in.q), dv = matrix(in.k),
+      lse(stream(), DType::kF32, filled(2, shape.tokens, 0.0)),
+      starts = DeviceData::integers(stream(), {0, 390, 455, 455}),
+      workspace = DeviceData::bytes(
+          stream(), ops::attention_backward_workspace(stream().device(), dtype(), attention, shape.tokens));
+  ops::rope_forward(stream(), {q, k, shape.head_dim, q_weight, k_weight, static_cast<float>(kEps), positions, cos, sin,
+                               turned_q, turned_k, rstd});
+  ops::attention_forward(stream(), {attention, turned_q, turned_k, v, starts, 390, out, lse});
+  const auto attention_backward = [&](bool leaves_sums) {
+    AttentionGradients made = {
+        matrix(filled(in.q.rows, in.q.columns, 9.0)), matrix(filled(in.k.rows, in.k.columns, 9.0)), {}};
+    const ops::AttentionBackward args = {attention, d_out, turned_q, turned_k, v,  out,      lse,
+                                         starts,    390,   made.dq,  made.dk,  dv, workspace};
+    if (leaves_sums) {
+      made.dq_sums = ops::attention_backward_sums(stream(), args);
+    } else {
+      ops::attention_backward(stream(), args);
+    }
+    return made;
+  };
+  const AttentionGradients rounded = attention_backward(false);
+  const Matrix dq_out = rounded.dq.download(), dk_out = rounded.dk.download();
+  for (const std::int64_t gap : kGapUnits) {
+    for (const Norm which : {Norm::kNone, Norm::kFrozen, Norm::kTrained}) {
+      const bool norm = which != Norm::kNone;
+      const AttentionGradients left = attention_backward(true);
+      const DeviceData dq = matrix(in.q, gap), dk = matrix(in.k, gap),
+                       d_weight = DeviceData::vector(stream(), DType::kF32, filled(1, shape.head_dim, 0.0));
+      ops::RopeBackward args = {.d_q_out = left.dq,
+                                .d_q_sums = left.dq_sums,
+                                .d_k_out = left.dk,
+                                .head_dim = shape.head_dim,
+                                .positions = positions,
+                                .cos = cos,
+                                .sin = sin,
+                                .d_q = dq,
+                                .d_k = dk};
+      if (norm) {
+        args.q = q;
+        args.k = k;
+        args.q_weight = q_weight;
+        args.k_weight = k_weight;
+        args.rstd = rstd;
+      }
+      if (which == Norm::kTrained) args.d_q_weight = d_weight;
+      ops::rope_backward(stream(), args);
+      // rounded dq errs by a rounding; sums were added up in another order
+      const double of_dq = (static_cast<double>(shape.head_dim) + 16.0) * kF32 + 1.01 * unit_roundoff(dtype());
+      const auto check = [&](const DeviceData& dx, const Gradients& g, const char* what) {
+        const double largest = *std::max_element(g.dx_magnitude.values.begin(), g.dx_magnitude.values.end());
+        expect_near(
+            dx.download(), g.dx,
+            [&](std::int64_t t, std::int64_t j) {
+              return of_dq * g.dx_magnitude(t, j) + 16.0 * kF32 * largest +
+                     1.01 * unit_roundoff(dtype()) * std::fabs(g.dx(t, j)) +
+                     smallest_normal(dtype()) * unit_roundoff(dtype());
+            },
+            what);
+      };
+      const Gradients of_q = gradients_of(dq_out, in.q, norm ? &in.q_weight : nullptr, in.angles, shape.head_dim);
+      check(dq, of_q, "dq");
+      check(dk, gradients_of(dk_out, in.k, norm ? &in.k_weight : nullptr, in.angles, shape.head_dim), "dk");
+      if (which != Norm::kTrained) continue;
+      const double terms = static_cast<double>(2 * shape.tokens);
+      expect_near(
+          d_weight.download(), of_q.d_weight,
+          [&](std::int64_t, std::int64_t j) { return (of_dq + terms * kF32) * of_q.d_weight_magnitude(0, j); },
+          "d_weight");
+    }
+  }
+}
+
 TEST_P(Rope, WeightGradientIsTheSameForAnyThreads) {
   const Shape shape = {300, 4, 2, 64};
   const Inputs in = inputs_of(shape, dtype());
@@ -264,8 +354,8 @@ TEST_P(Rope, WeightGradientIsTheSameForAnyThreads) {
   expect_same_for_any_threads([&] {
     const DeviceData d_q_weight = DeviceData::vector(stream(), DType::kF32, filled(1, 64, 0.0)),
                      d_k_weight = DeviceData::vector(stream(), DType::kF32, filled(1, 64, 0.0));
-    ops::rope_backward(stream(),
-                       {q, k, 64, q, k, q_weight, k_weight, rstd, positions, cos, sin, dq, dk, d_q_weight, d_k_weight});
+    ops::rope_backward(
+        stream(), {q, {}, k, 64, q, k, q_weight, k_weight, rstd, positions, cos, sin, dq, dk, d_q_weight, d_k_weight});
     return d_q_weight.download_bytes();
   });
 }

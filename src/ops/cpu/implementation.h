@@ -18,6 +18,7 @@ void rope_forward(Stream&, const RopeForward&);
 void rope_backward(Stream&, const RopeBackward&);
 void attention_forward(Stream&, const AttentionForward&);
 void attention_backward(Stream&, const AttentionBackward&);
+Tensor attention_backward_sums(Stream&, const AttentionBackward&);
 std::size_t attention_backward_workspace(Device, DType, const AttentionShape&, std::int64_t tokens);
 void attention_decode(Stream&, const AttentionDecode&);
 void swiglu_forward(Stream&, const SwigluForward&);

@@ -51,6 +51,7 @@ void rope_forward(Stream&, const RopeForward& args) {
 }
 
 void rope_backward(Stream&, const RopeBackward& args) {
+  PRIMUS_CHECK(args.d_q_sums.empty(), args.d_q_sums.describe());  // attention returns none here
   const ElementKernels& table = kernels_of(args.d_q_out.dtype());
   const RopeBackwardArgs q = backward_of(args, args.d_q_out, args.q, args.d_q, args.q_weight, 0);
   const RopeBackwardArgs k = backward_of(args, args.d_k_out, args.k, args.d_k, args.k_weight, q.heads);

@@ -94,6 +94,52 @@ bool runs_single_pass(const Stream& stream, const AttentionBackward& args) {
          packs_fit(8, args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v);
 }
 
+template <typename T>
+FlashBackward<T> flash_backward(const AttentionBackward& args) {
+  return {.shape = flash_shape(args.shape, args.cu_seqlens, args.q),
+          .q = rows_of<const T>(args.q),
+          .k = rows_of<const T>(args.k),
+          .v = rows_of<const T>(args.v),
+          .out = rows_of<const T>(args.out),
+          .d_out = rows_of<const T>(args.d_out),
+          .d_q = rows_of<T>(args.d_q),
+          .d_k = rows_of<T>(args.d_k),
+          .d_v = rows_of<T>(args.d_v),
+          .lse = args.lse.as<float>(),
+          .lse_stride = args.lse.row_stride(),
+          .delta = static_cast<float*>(args.workspace.data())};
+}
+
+/// body(T{}) for a type of 16 bits.
+template <typename Body>
+void with_16_bits(DType dtype, const Body& body) {
+  PRIMUS_CHECK(size_of(dtype) == 2, name_of(dtype));
+  if (dtype == DType::kF16) {
+    body(F16{});
+  } else {
+    body(BF16{});
+  }
+}
+
+/// dq's sums.
+Tensor single_pass_backward(Stream& stream, const AttentionBackward& args) {
+  float* sums = nullptr;
+  with_16_bits(args.q.dtype(), [&](auto element) {
+    const auto flash = flash_backward<decltype(element)>(args);
+    sums = flash_single_pass_backward(stream_of(stream), flash, args.workspace.data()).data;
+  });
+  GPU_LAUNCH_CHECK(stream, "attention_backward");
+  return {sums, DType::kF32, stream.device(), args.q.numel()};
+}
+
+void round_sums(Stream& stream, const Tensor& sums, const AttentionBackward& args) {
+  with_16_bits(args.d_q.dtype(), [&](auto element) {
+    round_query_sums(stream_of(stream), {sums.as<float>(), args.d_q.rows()}, args.shape.heads,
+                     rows_of<decltype(element)>(args.d_q));
+  });
+  GPU_LAUNCH_CHECK(stream, "attention_backward, rounding");
+}
+
 }  // namespace
 
 void attention_forward(Stream& stream, const AttentionForward& args) {
@@ -132,30 +178,18 @@ std::size_t attention_backward_workspace(Device device, DType dtype, const Atten
                   has_cudnn ? cudnn_attention_backward_workspace(shape, few) : 0);
 }
 
-void attention_backward(Stream& stream, const AttentionBackward& args) {
-  const bool is_single_pass = runs_single_pass(stream, args);
-  if (!is_single_pass && !args.shape.deterministic &&
+Tensor attention_backward_sums(Stream& stream, const AttentionBackward& args) {
+  if (runs_single_pass(stream, args)) return single_pass_backward(stream, args);
+  if (!args.shape.deterministic &&
       cudnn_fits(args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v)) {
     const auto documents = equal_documents(args.cu_seqlens, args.max_seqlen, args.q.rows());
     const bool is_faster = documents && cudnn_backward_is_faster(stream, *documents);
-    if (is_faster && cudnn_attention_backward(stream, args, *documents)) return;
+    if (is_faster && cudnn_attention_backward(stream, args, *documents)) return {};
   }
   with_element_type(args.q.dtype(), [&](auto element) {
     using T = decltype(element);
-    const FlashBackward<T> flash = {.shape = flash_shape(args.shape, args.cu_seqlens, args.q),
-                                    .q = rows_of<const T>(args.q),
-                                    .k = rows_of<const T>(args.k),
-                                    .v = rows_of<const T>(args.v),
-                                    .out = rows_of<const T>(args.out),
-                                    .d_out = rows_of<const T>(args.d_out),
-                                    .d_q = rows_of<T>(args.d_q),
-                                    .d_k = rows_of<T>(args.d_k),
-                                    .d_v = rows_of<T>(args.d_v),
-                                    .lse = args.lse.as<float>(),
-                                    .lse_stride = args.lse.row_stride(),
-                                    .delta = static_cast<float*>(args.workspace.data())};
+    const FlashBackward<T> flash = flash_backward<T>(args);
     if constexpr (sizeof(T) == 2) {
-      if (is_single_pass) return flash_single_pass_backward(stream_of(stream), flash, args.workspace.data());
       const Implementation kernel =
           own_kernel<T>(stream, args.shape, args.q, args.k, args.v, args.out, args.d_out, args.d_q, args.d_k, args.d_v);
       if (kernel == Implementation::kWgmma) return flash_wgmma_backward(stream_of(stream), flash);
@@ -164,6 +198,12 @@ void attention_backward(Stream& stream, const AttentionBackward& args) {
     flash_plain_backward(stream_of(stream), flash);
   });
   GPU_LAUNCH_CHECK(stream, "attention_backward");
+  return {};
+}
+
+void attention_backward(Stream& stream, const AttentionBackward& args) {
+  const Tensor sums = gpu::attention_backward_sums(stream, args);
+  if (sums) round_sums(stream, sums, args);
 }
 
 void attention_decode(Stream& stream, const AttentionDecode& args) {

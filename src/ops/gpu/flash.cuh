@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "ops/gpu/kernel_support.cuh"
+#include "ops/gpu/query_sums.cuh"
 
 /// Flash attention of our own (Dao 2023), for every GPU, type and head size: three kernels over packed documents that
 /// are written once (flash_kernels.cuh) over a tile that does the products (flash_plain.cuh, flash_mma.cuh).
@@ -94,10 +95,12 @@ void flash_wgmma_forward(gpuStream_t stream, const FlashForward<T>& args);
 template <typename T>
 void flash_wgmma_backward(gpuStream_t stream, const FlashBackward<T>& args);
 
-/// Backward in one pass (flash_single_pass.cuh), where wgmma is: head_dim 128. It needs no args.delta but a workspace,
-/// and adds up dq in no fixed order.
+/// Backward in one pass (flash_single_pass.cuh), where wgmma is: head_dim 128. It needs neither args.d_q nor args.delta
+/// but a workspace, where it adds up dq in no fixed order.
 template <typename T>
-void flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace);
+QuerySums flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace);
+template <typename T>
+void round_query_sums(gpuStream_t stream, const QuerySums& sums, int heads, const Rows<T>& d_q);
 constexpr int kSinglePassHeadDim = 128;
 std::size_t flash_single_pass_workspace(int heads, std::int64_t tokens);
 

@@ -20,19 +20,53 @@ EncodeTiled encode_tiled() {
   return found;
 }
 
-/// Boxes of `rows` rows and 64 columns, swizzled as PanelTile.
-template <typename T>
-CUtensorMap tensor_map(const Rows<const T>& matrix, std::int64_t tokens, std::int64_t columns, int rows) {
-  const auto type = std::is_same_v<T, F16> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(tokens)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(matrix.stride) * sizeof(T)};
-  const cuuint32_t box[] = {64, static_cast<cuuint32_t>(rows)}, steps[] = {1, 1};
+/// A matrix in global memory of which boxes are copied.
+struct BoxedMatrix {
+  CUtensorMapDataType type;
+  void* data;
+  std::int64_t rows, columns, row_bytes;
+  int box_rows, box_columns;
+  CUtensorMapSwizzle swizzle;
+};
+
+CUtensorMap tensor_map(const BoxedMatrix& matrix) {
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(matrix.columns), static_cast<cuuint64_t>(matrix.rows)};
+  const cuuint64_t strides[] = {static_cast<cuuint64_t>(matrix.row_bytes)};
+  const cuuint32_t box[] = {static_cast<cuuint32_t>(matrix.box_columns), static_cast<cuuint32_t>(matrix.box_rows)};
+  const cuuint32_t steps[] = {1, 1};
   CUtensorMap map;
-  const CUresult result = encode_tiled()(&map, type, 2, const_cast<T*>(matrix.data), sizes, strides, box, steps,
-                                         CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  PRIMUS_CHECK(result == CUDA_SUCCESS, static_cast<int>(result), matrix.stride);
+  const CUresult result =
+      encode_tiled()(&map, matrix.type, 2, matrix.data, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                     matrix.swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  PRIMUS_CHECK(result == CUDA_SUCCESS, static_cast<int>(result), matrix.row_bytes);
   return map;
+}
+
+/// Boxes of `rows` tokens and 64 columns, swizzled as PanelTile.
+template <typename T>
+CUtensorMap map_of(const Rows<const T>& matrix, std::int64_t tokens, std::int64_t columns, int rows) {
+  const auto type = std::is_same_v<T, F16> ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  return tensor_map({.type = type,
+                     .data = const_cast<T*>(matrix.data),
+                     .rows = tokens,
+                     .columns = columns,
+                     .row_bytes = matrix.stride * std::int64_t{sizeof(T)},
+                     .box_rows = rows,
+                     .box_columns = 64,
+                     .swizzle = CU_TENSOR_MAP_SWIZZLE_128B});
+}
+
+/// Boxes of the statistics of a tile of queries; zeros behind the last head's.
+CUtensorMap map_of(QueryStatistics* statistics, std::int64_t rows) {
+  constexpr int kBytes = sizeof(QueryStatistics), kColumns = kBytes / static_cast<int>(sizeof(float));
+  return tensor_map({.type = CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+                     .data = statistics,
+                     .rows = rows,
+                     .columns = kColumns,
+                     .row_bytes = kBytes,
+                     .box_rows = kQueries,
+                     .box_columns = kColumns,
+                     .swizzle = CU_TENSOR_MAP_SWIZZLE_NONE});
 }
 
 /// Half the query heads a block, where each has still two or there are few blocks: they are shared out more evenly, but
@@ -46,26 +80,25 @@ int split_of(const FlashShape& shape, int key_tiles) {
 template <typename T>
 SinglePass<T> arguments(const FlashBackward<T>& backward, void* workspace) {
   const FlashShape& shape = backward.shape;
-  const std::int64_t heads = std::int64_t{shape.kv_heads} * shape.group.size();
+  const std::int64_t heads = std::int64_t{shape.kv_heads} * shape.group.size(), tokens = shape.tokens;
   const int key_tiles = static_cast<int>(most_tiles(shape, 1, kKeys));
-  auto* const sums = static_cast<float*>(workspace);
-  float* const statistics = sums + heads * shape.tokens * kDim;
-  return {.q = tensor_map(backward.q, shape.tokens, heads * kDim, kQueries),
-          .k = tensor_map(backward.k, shape.tokens, std::int64_t{shape.kv_heads} * kDim, kKeys),
-          .v = tensor_map(backward.v, shape.tokens, std::int64_t{shape.kv_heads} * kDim, kKeys),
-          .d_out = tensor_map(backward.d_out, shape.tokens, heads * kDim, kQueries),
+  const QuerySums sums = {static_cast<float*>(workspace), tokens};
+  auto* const statistics = reinterpret_cast<QueryStatistics*>(sums.data + heads * tokens * kDim);
+  return {.q = map_of(backward.q, tokens, heads * kDim, kQueries),
+          .k = map_of(backward.k, tokens, std::int64_t{shape.kv_heads} * kDim, kKeys),
+          .v = map_of(backward.v, tokens, std::int64_t{shape.kv_heads} * kDim, kKeys),
+          .d_out = map_of(backward.d_out, tokens, heads * kDim, kQueries),
+          .statistics_map = map_of(statistics, heads * tokens),
           .backward = backward,
-          .negative_lse = statistics,
-          .negative_delta = statistics + heads * shape.tokens,
-          .d_q = {sums, shape.tokens},
+          .statistics = statistics,
+          .d_q = sums,
           .key_tiles = key_tiles,
           .split = split_of(shape, key_tiles)};
 }
 
-/// A block for so many tokens of each query head.
-dim3 row_blocks(const FlashShape& shape, int tokens) {
-  return dim3(static_cast<unsigned>(shape.kv_heads * shape.group.size()),
-              static_cast<unsigned>((shape.tokens + tokens - 1) / tokens));
+/// Blocks of a kernel that goes by rows.
+dim3 row_blocks(std::int64_t heads, std::int64_t tokens) {
+  return dim3(static_cast<unsigned>(heads), static_cast<unsigned>(divide_up(tokens, kRowsOfBlock)));
 }
 
 template <typename T>
@@ -90,18 +123,27 @@ void launch_backward(gpuStream_t stream, const SinglePass<T>& args) {
 }  // namespace flash::single_pass
 
 template <typename T>
-void flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace) {
+QuerySums flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace) {
   namespace pass = flash::single_pass;
   const auto all = pass::arguments(args, workspace);
-  pass::prepare_kernel<<<pass::row_blocks(args.shape, pass::kPrepareTokens), pass::kRowThreads, 0, stream>>>(all);
+  const dim3 blocks = pass::row_blocks(std::int64_t{args.shape.kv_heads} * args.shape.group.size(), args.shape.tokens);
+  pass::prepare_kernel<<<blocks, pass::kRowThreads, 0, stream>>>(all);
   pass::launch_backward(stream, all);
-  pass::finish_kernel<<<pass::row_blocks(args.shape, pass::kFinishTokens), pass::kRowThreads, 0, stream>>>(all);
+  return all.d_q;
 }
-template void flash_single_pass_backward(gpuStream_t, const FlashBackward<F16>&, void*);
-template void flash_single_pass_backward(gpuStream_t, const FlashBackward<BF16>&, void*);
+template QuerySums flash_single_pass_backward(gpuStream_t, const FlashBackward<F16>&, void*);
+template QuerySums flash_single_pass_backward(gpuStream_t, const FlashBackward<BF16>&, void*);
+
+template <typename T>
+void round_query_sums(gpuStream_t stream, const QuerySums& sums, int heads, const Rows<T>& d_q) {
+  namespace pass = flash::single_pass;
+  pass::round_kernel<<<pass::row_blocks(heads, sums.tokens), pass::kRowThreads, 0, stream>>>(sums, d_q);
+}
+template void round_query_sums(gpuStream_t, const QuerySums&, int, const Rows<F16>&);
+template void round_query_sums(gpuStream_t, const QuerySums&, int, const Rows<BF16>&);
 
 std::size_t flash_single_pass_workspace(int heads, std::int64_t tokens) {
-  constexpr std::size_t kRowBytes = (kSinglePassHeadDim + 2) * sizeof(float);  // sums and statistics
+  constexpr std::size_t kRowBytes = kSinglePassHeadDim * sizeof(float) + sizeof(flash::QueryStatistics);
   return static_cast<std::size_t>(heads) * static_cast<std::size_t>(tokens) * kRowBytes;
 }
 

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "ops/gpu/hopper.cuh"
+#include "ops/gpu/query_sums.cuh"
 
 /// Backward in one pass over the scores (5 products), after FlashAttention-3 (Shah et al. 2024): a block owns 128 keys
 /// of a key/value head and streams tiles of 64 queries of each query head that reads it. dk and dv stay in registers;
 /// dq is added up in f32 in global memory, in no fixed order.
 ///
-/// One warp fetches tiles with the copy engine, one their statistics; two warpgroups have 64 keys each. They compute
+/// One thread fetches tiles and their statistics with the copy engine; two warpgroups have 64 keys each. They compute
 /// scores with keys as rows, so that p and ds, rounded, are left operands of dv += pᵀ·d_out and dk += dsᵀ·q in
 /// registers. ds goes through shared memory to dq = ds·k, of which each warpgroup has 64 columns.
 ///
@@ -15,24 +16,18 @@
 /// lost anyway.
 namespace primus::ops::gpu::flash {
 
-/// dq on its way: rows of 64 sums for each half of a query head.
-struct QuerySums {
-  float* data;  // (heads, 2, tokens, 64)
-  std::int64_t tokens;
-
-  __host__ __device__ float* at(int head, int half, std::int64_t token) const {
-    return data + ((static_cast<std::int64_t>(head) * 2 + half) * tokens + token) * 64;
-  }
-  /// In a row, a lane's four sums of columns 16·part + {0, 1, 8, 9} + 2·(lane % 4) are neighbours; parts are exchanged
-  /// so that neighbouring rows lie in different banks.
-  __device__ static int place(std::int64_t token, int part) { return (part ^ static_cast<int>(token & 1)) * 16; }
+/// What a query's p and ds are computed with, in the 16 bytes that the copy engine needs to begin at any token.
+struct alignas(16) QueryStatistics {
+  float negative_lse;    // in powers of two
+  float negative_delta;  // −scale · Σ d_out · out
+  float unused[2];
 };
 
 template <typename T>
 struct SinglePass {
-  CUtensorMap q, k, v, d_out;
+  CUtensorMap q, k, v, d_out, statistics_map;
   FlashBackward<T> backward;
-  float *negative_lse, *negative_delta;  // (heads, tokens), lse in powers of two
+  QueryStatistics* statistics;  // (heads, tokens)
   QuerySums d_q;
   int key_tiles;  // the most that there can be
   int split;      // 2: the query heads of a key/value head are shared out to a cluster of two blocks
@@ -50,11 +45,6 @@ using KeyTile = PanelTile<T, kKeys, kDim>;
 template <typename T>
 using QueryTile = PanelTile<T, kQueries, kDim>;
 
-/// Of a stage.
-struct Statistics {
-  float negative_lse[kQueries], negative_delta[kQueries];
-};
-
 /// Offsets in shared memory.
 struct Layout {
   static constexpr int kTile = kQueries * kDim * 2;
@@ -64,7 +54,8 @@ struct Layout {
   static constexpr int kSums = kScores + 2 * kScoresBytes;  // dq on its way
   static constexpr int kSumsOfWarp = 16 * 64 * 4;
   static constexpr int kStatistics = kSums + kConsumers / kWarpSize * kSumsOfWarp;
-  static constexpr int kBarriers = kStatistics + kQStages * static_cast<int>(sizeof(Statistics));
+  static constexpr int kStatisticsOfTile = kQueries * static_cast<int>(sizeof(QueryStatistics));
+  static constexpr int kBarriers = kStatistics + kQStages * kStatisticsOfTile;
   static constexpr int kBytes = kBarriers + (1 + 2 * kQStages + 2 * kOutStages) * hopper::Barrier::kBytes;
 };
 
@@ -131,41 +122,17 @@ __device__ void fetch_tiles(const SinglePass<T>& args, const Work& work, unsigne
   hopper::Turn<kOutStages> out;
   for_each_tile(work, [&](int head, int tile) {
     const int row = work.first_key() + tile * kQueries;
+    const hopper::Barrier q_full = barriers.q_full(q.stage), out_full = barriers.out_full(out.stage);
     barriers.q_empty(q.stage).wait(q.parity ^ 1U);
-    barriers.q_full(q.stage).arrive_and_expect(Layout::kTile);
-    copy_tile<kQueries>(shared + Layout::kQ + q.stage * Layout::kTile, args.q, head, row, barriers.q_full(q.stage));
+    q_full.arrive_and_expect(Layout::kTile + Layout::kStatisticsOfTile);
+    copy_tile<kQueries>(shared + Layout::kQ + q.stage * Layout::kTile, args.q, head, row, q_full);
+    hopper::copy_box(shared + Layout::kStatistics + q.stage * Layout::kStatisticsOfTile, args.statistics_map, 0,
+                     head * static_cast<int>(args.backward.shape.tokens) + row, q_full);
     barriers.out_empty(out.stage).wait(out.parity ^ 1U);
-    barriers.out_full(out.stage).arrive_and_expect(Layout::kTile);
-    copy_tile<kQueries>(shared + Layout::kOut + out.stage * Layout::kTile, args.d_out, head, row,
-                        barriers.out_full(out.stage));
+    out_full.arrive_and_expect(Layout::kTile);
+    copy_tile<kQueries>(shared + Layout::kOut + out.stage * Layout::kTile, args.d_out, head, row, out_full);
     q.advance();
     out.advance();
-  });
-}
-
-/// One warp. Rows behind the document's end get a weight of zero.
-template <typename T>
-__device__ void fetch_statistics(const SinglePass<T>& args, const Work& work, Statistics* stages, Barriers barriers) {
-  const int lane = lane_of_warp();
-  hopper::Turn<kQStages> q;
-  for_each_tile(work, [&](int head, int tile) {
-    float lse[2], delta[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int row = work.place.first_row + tile * kQueries + i * kWarpSize + lane;
-      const bool exists = row < work.place.length;
-      const std::int64_t at = head * args.d_q.tokens + work.place.first_token + row;
-      lse[i] = exists ? args.negative_lse[at] : -INFINITY;
-      delta[i] = exists ? args.negative_delta[at] : 0.0F;
-    }
-    barriers.q_empty(q.stage).wait(q.parity ^ 1U);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      stages[q.stage].negative_lse[i * kWarpSize + lane] = lse[i];
-      stages[q.stage].negative_delta[i * kWarpSize + lane] = delta[i];
-    }
-    barriers.q_full(q.stage).arrive();
-    q.advance();
   });
 }
 
@@ -239,7 +206,7 @@ __device__ inline void add_queries(const QuerySums& to, const float (&sums)[2][1
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
     for (int part = 0; part < 4; ++part) {
-      const int at = QuerySums::place(first_token + row_of_sum(i), part) + lane % 4 * 4;
+      const int at = QuerySums::place_of_part(first_token + row_of_sum(i), part) + lane % 4 * 4;
       *reinterpret_cast<float4*>(staging + row_of_sum(i) * 64 + at) = {sums[i][4 * part], sums[i][4 * part + 1],
                                                                        sums[i][4 * part + 2], sums[i][4 * part + 3]};
     }
@@ -276,7 +243,7 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
   const FlashShape& shape = args.backward.shape;
   const int team = static_cast<int>(threadIdx.x) / 128 - 1, warp = static_cast<int>(threadIdx.x) % 128 / kWarpSize;
   const int lane = lane_of_warp();
-  const auto* const stages = reinterpret_cast<const Statistics*>(memory + Layout::kStatistics);
+  const auto* const stages = reinterpret_cast<const QueryStatistics*>(memory + Layout::kStatistics);
   auto* const staging = reinterpret_cast<float*>(memory + Layout::kSums + (team * 4 + warp) * Layout::kSumsOfWarp);
   const unsigned k = wgmma::descriptor(memory + Layout::kK + team * 64 * 128, KeyTile<T>::kPanelBytes);
   const unsigned v = wgmma::descriptor(memory + Layout::kV + team * 64 * 128, KeyTile<T>::kPanelBytes);
@@ -297,7 +264,7 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
   for_each_tile(work, [&](int head, int tile) {
     const unsigned q_tile = q_tiles + static_cast<unsigned>(q.stage) * (Layout::kTile >> 4);
     const unsigned out_tile = out_tiles + static_cast<unsigned>(out.stage) * (Layout::kTile >> 4);
-    const Statistics& statistics = stages[q.stage];
+    const QueryStatistics* const statistics = stages + q.stage * kQueries;
     float scores[2][16], d_scores[2][16], p[2][16];
     barriers.q_full(q.stage).wait(q.parity);
     multiply_tiles<T>(scores, k, q_tile);
@@ -308,7 +275,7 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     hopper::settle(scores);
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
-      const float lse = statistics.negative_lse[column_of_sum(j)];
+      const float lse = statistics[column_of_sum(j)].negative_lse;
 #pragma unroll
       for (int i = 0; i < 2; ++i) p[i][j] = fast_exp2(fmaf(scores[i][j], scale, lse));
     }
@@ -322,6 +289,12 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
         }
       }
     }
+    if (const int rest = work.place.length - work.place.first_row - tile * kQueries; rest < kQueries) {
+#pragma unroll
+      for (int j = 0; j < 16; ++j) {
+        if (column_of_sum(j) >= rest) p[0][j] = p[1][j] = 0.0F;
+      }
+    }
     mma::Fragment weights[4], d_weights[4];
     round_to<T>(weights, p);
     accumulate_tile<T>(d_v, weights, out_tile);
@@ -330,9 +303,9 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     hopper::settle(d_scores);
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
-      const float delta = statistics.negative_delta[column_of_sum(j)];
+      const float delta = statistics[column_of_sum(j)].negative_delta;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) p[i][j] *= d_scores[i][j] + delta;
+      for (int i = 0; i < 2; ++i) p[i][j] *= fmaf(d_scores[i][j], shape.scale, delta);
     }
     round_to<T>(d_weights, p);
 #pragma unroll
@@ -373,11 +346,6 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     }
   }
   if (args.split == 1 || work.rank == 0) {
-#pragma unroll
-    for (int j = 0; j < 32; ++j) {
-      d_k[0][j] *= shape.scale;
-      d_k[1][j] *= shape.scale;
-    }
     store_sums(HeadRows<T>(args.backward.d_k, work.place, work.kv_head, QueryGroup(1), kDim), first_row, d_k);
   }
   if (args.split == 1 || work.rank == 1) {
@@ -398,7 +366,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward_kernel(const __grid_cons
   if (threadIdx.x == 0) {
     barriers.keys().init(1);
     for (int i = 0; i < kQStages; ++i) {
-      barriers.q_full(i).init(1 + kWarpSize);  // the copy, and a warp's statistics
+      barriers.q_full(i).init(1);
       barriers.q_empty(i).init(kConsumers / kWarpSize);
     }
     for (int i = 0; i < kOutStages; ++i) {
@@ -410,11 +378,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward_kernel(const __grid_cons
   __syncthreads();
   if (threadIdx.x < 128) {
     hopper::give_registers<40>();
-    if (threadIdx.x == 0) {
-      fetch_tiles(args, work, shared, barriers);
-    } else if (threadIdx.x / kWarpSize == 1) {
-      fetch_statistics(args, work, reinterpret_cast<Statistics*>(memory + Layout::kStatistics), barriers);
-    }
+    if (threadIdx.x == 0) fetch_tiles(args, work, shared, barriers);
   } else {
     hopper::take_registers<232>();
     compute(args, work, memory, barriers);
@@ -422,57 +386,46 @@ __global__ void __launch_bounds__(kThreads, 1) backward_kernel(const __grid_cons
 #endif
 }
 
-constexpr int kRowThreads = 256, kPrepareTokens = 64, kFinishTokens = 32;  // of a block that goes by rows
-constexpr int kRowLanes = 16, kRowsAtOnce = kRowThreads / kRowLanes;       // a lane has 8 columns
+constexpr int kRowThreads = 256, kRowsOfBlock = 64;                   // of a kernel that goes by rows
+constexpr int kRowLanes = 16, kRowsAtOnce = kRowThreads / kRowLanes;  // a lane has 8 columns
 
-/// −lse in powers of two and −Σ d_out · out of each row; zeros to dq's sums.
+/// body(head, token, column) for a lane's columns of each row of a block; for rows behind the last token, too.
+template <typename Body>
+__device__ void for_each_row(const Body& body) {
+  const auto lane = static_cast<int>(threadIdx.x) % kRowLanes;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.y) * kRowsOfBlock + threadIdx.x / kRowLanes;
+#pragma unroll
+  for (int i = 0; i < kRowsOfBlock; i += kRowsAtOnce) body(static_cast<int>(blockIdx.x), first + i, lane * 8);
+}
+
+/// The statistics of each row; zeros to dq's sums.
 template <typename T>
 __global__ void __launch_bounds__(kRowThreads) prepare_kernel(const __grid_constant__ SinglePass<T> args) {
   const FlashBackward<T>& backward = args.backward;
-  const int head = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x) % kRowLanes;
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.y) * kPrepareTokens + threadIdx.x / kRowLanes;
-  const int column = head * kDim + lane * 8;
-#pragma unroll
-  for (int i = 0; i < kPrepareTokens; i += kRowsAtOnce) {
-    const std::int64_t token = first + i;
+  for_each_row([&](int head, std::int64_t token, int column) {
     const bool exists = token < backward.shape.tokens;
     float sum = 0.0F;
     if (exists) {
-      sum = dot_of_chunks(backward.out.data + token * backward.out.stride + column,
-                          backward.d_out.data + token * backward.d_out.stride + column);
-      auto* const sums = reinterpret_cast<float4*>(args.d_q.at(head, lane / 8, token) + lane % 8 * 8);
+      sum = dot_of_chunks(backward.out.at(token, head * kDim + column), backward.d_out.at(token, head * kDim + column));
+      auto* const sums = reinterpret_cast<float4*>(args.d_q.at(head, column / 64, token) + column % 64);
       sums[0] = sums[1] = {0.0F, 0.0F, 0.0F, 0.0F};
     }
     sum = lanes_sum(sum, kRowLanes);
-    if (!exists || lane != 0) continue;
-    const std::int64_t at = head * args.d_q.tokens + token;
-    args.negative_delta[at] = -sum;
-    args.negative_lse[at] = -backward.lse[head * backward.lse_stride + token] * kLog2E;
-  }
+    if (!exists || column != 0) return;
+    args.statistics[head * backward.shape.tokens + token] = {
+        .negative_lse = -backward.lse[head * backward.lse_stride + token] * kLog2E,
+        .negative_delta = -sum * backward.shape.scale,
+        .unused = {}};
+  });
 }
 
-/// dq = scale · its sums, 16 columns a thread.
+/// dq from its sums.
 template <typename T>
-__global__ void __launch_bounds__(kRowThreads) finish_kernel(const __grid_constant__ SinglePass<T> args) {
-  const FlashBackward<T>& backward = args.backward;
-  const int head = static_cast<int>(blockIdx.x), part = static_cast<int>(threadIdx.x) % 4,
-            half = static_cast<int>(threadIdx.x) / 128;
-  const std::int64_t token = static_cast<std::int64_t>(blockIdx.y) * kFinishTokens + threadIdx.x % 128 / 4;
-  if (token >= backward.shape.tokens) return;
-  const auto* const sums =
-      reinterpret_cast<const float4*>(args.d_q.at(head, half, token) + QuerySums::place(token, part));
-  Floats<8> left, right;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float4 four = sums[i];
-    left[2 * i] = four.x * backward.shape.scale;
-    left[2 * i + 1] = four.y * backward.shape.scale;
-    right[2 * i] = four.z * backward.shape.scale;
-    right[2 * i + 1] = four.w * backward.shape.scale;
-  }
-  T* const to = backward.d_q.data + token * backward.d_q.stride + head * kDim + half * 64 + part * 16;
-  store_pack(to, packed<T>(left));
-  store_pack(to + 8, packed<T>(right));
+__global__ void __launch_bounds__(kRowThreads) round_kernel(QuerySums sums, Rows<T> d_q) {
+  for_each_row([&](int head, std::int64_t token, int column) {
+    if (token >= sums.tokens) return;
+    store(d_q.at(token, head * kDim + column), sums.load<8>(head, column / 64, token, column % 64));
+  });
 }
 
 }  // namespace single_pass

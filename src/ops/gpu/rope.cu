@@ -1,5 +1,6 @@
 #include "ops/gpu/kernel_support.cuh"
 #include "ops/gpu/partial_sums.cuh"
+#include "ops/gpu/query_sums.cuh"
 #include "ops/gpu/table.h"
 
 /// A head of a token is handled by a group of `lanes` adjacent threads of a warp; each holds packs of the first half
@@ -143,6 +144,7 @@ __global__ void __launch_bounds__(kBlockThreads, 5) forward_kernel(Forward<T> ar
 template <typename T>
 struct BackwardPart : Part {
   Rows<const T> d_out;
+  QuerySums d_out_sums;  // in its place, or not there
   Rows<const T> x;
   Rows<T> dx;
   const T* weight;
@@ -157,6 +159,16 @@ struct Backward {
   Angles angles;
   Rows<const float> rstd;
 };
+
+/// From j on, in a head's first or second half.
+template <int kWidth, bool kFromSums, typename T>
+__device__ __forceinline__ Floats<kWidth> load_d_out(const BackwardPart<T>& part, int token, int head, int half,
+                                                     int second, int j) {
+  if constexpr (kFromSums) {
+    if (part.d_out_sums.data != nullptr) return part.d_out_sums.template load<kWidth>(head, second, token, j);
+  }
+  return load<kWidth>(part.d_out.at(token, (2 * head + second) * half + j));
+}
 
 /// partial[j] = Σ over the block's groups of their sums, in order.
 template <int kWidth, typename Sums>
@@ -178,20 +190,20 @@ __device__ void store_sums_of_block(const Place& place, const Sums& sum_a, const
   }
 }
 
-template <typename T, int kWidth, bool kNorm, bool kSumWeights>
+template <typename T, int kWidth, bool kFromSums, bool kNorm, bool kSumWeights>
 __global__ void __launch_bounds__(kBlockThreads, 4) backward_kernel(Backward<T> args) {
   const Place place(args.shape);
   const int half = args.shape.half, head_dim = 2 * half;
   const BackwardPart<T>& part = blockIdx.x < args.q.blocks ? args.q : args.k;
   Floats<kWidth> sum_a[kPairs<kWidth>] = {}, sum_b[kPairs<kWidth>] = {};
   place.for_heads(part, [&](int token, int head, bool is_real) {
-    const T* d_out = part.d_out.at(token, head * head_dim);
     T* dx = part.dx.at(token, head * head_dim);
     Floats<kWidth> da[kPairs<kWidth>], db[kPairs<kWidth>];  // turned back: the gradient of the normed head
     Pack<T, kWidth> first[kPairs<kWidth>], second[kPairs<kWidth>];
     const int position = args.angles.positions[token];
     place.template for_pairs<kWidth>([&](int pair, int j) {
-      const auto a = load<kWidth>(d_out + j), b = load<kWidth>(d_out + half + j);
+      const auto a = load_d_out<kWidth, kFromSums>(part, token, head, half, 0, j),
+                 b = load_d_out<kWidth, kFromSums>(part, token, head, half, 1, j);
       const auto cos = load<kWidth>(args.angles.cos.at(position, j)),
                  sin = load<kWidth>(args.angles.sin.at(position, j));
       if constexpr (kNorm) {
@@ -278,10 +290,16 @@ ForwardPart<T> forward_part(const Part& part, const Tensor& x, const Tensor& out
   return {part, rows_of<const T>(x), rows_of<T>(out), elements_of<const T>(weight)};
 }
 
+QuerySums query_sums_of(const Tensor& sums, Index tokens, int head_dim) {
+  if (sums.empty()) return {};
+  PRIMUS_CHECK(head_dim == 2 * QuerySums::kColumns, head_dim);
+  return {sums.as<float>(), tokens};
+}
+
 template <typename T>
-BackwardPart<T> backward_part(const Part& part, const Tensor& d_out, const Tensor& x, const Tensor& dx,
-                              const Tensor& weight, const PartialSums& d_weight) {
-  return {part,           rows_of<const T>(d_out),      rows_of<const T>(x),
+BackwardPart<T> backward_part(const Part& part, const Tensor& d_out, const QuerySums& d_out_sums, const Tensor& x,
+                              const Tensor& dx, const Tensor& weight, const PartialSums& d_weight) {
+  return {part,           rows_of<const T>(d_out),      d_out_sums,   rows_of<const T>(x),
           rows_of<T>(dx), elements_of<const T>(weight), d_weight.data};
 }
 
@@ -308,12 +326,12 @@ void forward(Stream& stream, const RopeForward& args) {
   GPU_LAUNCH_CHECK(stream, "rope_forward");
 }
 
-template <typename T, int kWidth>
+template <typename T, int kWidth, bool kFromSums>
 void backward(Stream& stream, const RopeBackward& args) {
   const Shape shape = shape_of(args.d_q_out.rows(), args.head_dim, kWidth);
   const bool sums = args.d_q_weight || args.d_k_weight;
   const gpuStream_t on = stream_of(stream);
-  const auto summing_kernel = backward_kernel<T, kWidth, true, true>;
+  const auto summing_kernel = backward_kernel<T, kWidth, kFromSums, true, true>;
   const Index most = sums ? kTurns * resident_blocks(stream, summing_kernel, kBlockThreads) : kManyBlocks;
   const Parts parts = parts_of(shape, args.d_q_out, args.d_k_out, most);
   PartialSums q_sums = {}, k_sums = {};
@@ -326,16 +344,17 @@ void backward(Stream& stream, const RopeBackward& args) {
   }
   const Backward<T> kernel_args = {
       .shape = shape,
-      .q = backward_part<T>(parts.q, args.d_q_out, args.q, args.d_q, args.q_weight, q_sums),
-      .k = backward_part<T>(parts.k, args.d_k_out, args.k, args.d_k, args.k_weight, k_sums),
+      .q = backward_part<T>(parts.q, args.d_q_out, query_sums_of(args.d_q_sums, shape.tokens, args.head_dim), args.q,
+                            args.d_q, args.q_weight, q_sums),
+      .k = backward_part<T>(parts.k, args.d_k_out, {}, args.k, args.d_k, args.k_weight, k_sums),
       .angles = angles_of(args.positions, args.cos, args.sin),
       .rstd = rows_of<const float>(args.rstd)};
   if (sums) {
     summing_kernel<<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
   } else if (args.q_weight) {
-    backward_kernel<T, kWidth, true, false><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
+    backward_kernel<T, kWidth, kFromSums, true, false><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
   } else {
-    backward_kernel<T, kWidth, false, false><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
+    backward_kernel<T, kWidth, kFromSums, false, false><<<parts.blocks(), kBlockThreads, 0, on>>>(kernel_args);
   }
   GPU_LAUNCH_CHECK(stream, "rope_backward");
   if (sums) {
@@ -356,8 +375,14 @@ void rope_forward(Stream& stream, const RopeForward& args) {
 void rope_backward(Stream& stream, const RopeBackward& args) {
   with_element_type(args.d_q_out.dtype(), [&](auto type) {
     using T = decltype(type);
-    with_pack_width<T>([&](auto width) { backward<T, width>(stream, args); }, args.d_q_out, args.d_k_out, args.q,
-                       args.k, args.q_weight, args.k_weight, args.cos, args.sin, args.d_q, args.d_k);
+    const auto run = [&](auto width) {
+      if constexpr (sizeof(T) == 2) {
+        if (args.d_q_sums) return backward<T, width, true>(stream, args);
+      }
+      backward<T, width, false>(stream, args);
+    };
+    with_pack_width<T>(run, args.d_q_out, args.d_k_out, args.q, args.k, args.q_weight, args.k_weight, args.cos,
+                       args.sin, args.d_q, args.d_k);
   });
 }
 

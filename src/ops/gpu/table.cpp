@@ -16,6 +16,7 @@ constexpr Table kTable = {
     .rope_backward = rope_backward,
     .attention_forward = attention_forward,
     .attention_backward = attention_backward,
+    .attention_backward_sums = attention_backward_sums,
     .attention_backward_workspace = attention_backward_workspace,
     .attention_decode = attention_decode,
     .swiglu_forward = swiglu_forward,
