@@ -263,7 +263,6 @@ struct AttentionGradients {
 };
 
 TEST_P(Rope, BackwardOfWhatAttentionLeaves) {
-  const Setting also_of_few_tokens("PRIMUS_ATTENTION", "wgmma");
   const Shape shape = {455, 2, 1, 128};
   const ops::AttentionShape attention = {2, 1, 128, 0.0883F};
   const Inputs in = inputs_of(shape, dtype());

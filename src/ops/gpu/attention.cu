@@ -74,13 +74,11 @@ bool cudnn_fits(const Tensor& q, const Tensors&... others) {
   return first_allowed() == Implementation::kCudnn && size_of(q.dtype()) == 2 && packs_fit(8, q, others...);
 }
 
-/// Measured on an H100 (bench/results/2026-11-23-cuda-attention.md): our two kernels are faster where documents are
-/// short. Fewer tokens than the smallest batch that was measured are left to what is known to run well.
-constexpr std::int64_t kFewestForSinglePass = 2048;
+/// Measured on an H100 (bench/results/2026-11-23-cuda-attention.md): our two kernels are faster over many short
+/// documents; few leave most of their blocks without work.
 bool single_pass_is_faster(std::int64_t max_seqlen, std::int64_t tokens) {
-  constexpr std::int64_t kShortest = 384;
-  const bool are_few = tokens < kFewestForSinglePass && first_allowed() == Implementation::kCudnn;
-  return max_seqlen >= kShortest && !are_few;
+  constexpr std::int64_t kFewTokens = 2048, kShortest = 256, kShortestOfMany = 512;
+  return max_seqlen >= (tokens < kFewTokens ? kShortest : kShortestOfMany);
 }
 
 bool has_single_pass(const DeviceLimits& limits, DType dtype, const AttentionShape& shape) {
@@ -169,13 +167,10 @@ void attention_forward(Stream& stream, const AttentionForward& args) {
 std::size_t attention_backward_workspace(Device device, DType dtype, const AttentionShape& shape, std::int64_t tokens) {
   const std::size_t delta = static_cast<std::size_t>(shape.heads) * static_cast<std::size_t>(tokens) * sizeof(float);
   if (size_of(dtype) != 2 || shape.deterministic) return delta;
-  const bool has_cudnn = first_allowed() == Implementation::kCudnn;
-  if (!has_single_pass(query_limits(device.index), dtype, shape)) {
-    return has_cudnn ? cudnn_attention_backward_workspace(shape, tokens) : delta;
+  if (has_single_pass(query_limits(device.index), dtype, shape)) {  // cuDNN runs for no document that it does not
+    return flash_single_pass_workspace(shape.heads, tokens);
   }
-  const std::int64_t few = std::min(tokens, kFewestForSinglePass);
-  return std::max(flash_single_pass_workspace(shape.heads, tokens),
-                  has_cudnn ? cudnn_attention_backward_workspace(shape, few) : 0);
+  return first_allowed() == Implementation::kCudnn ? cudnn_attention_backward_workspace(shape, tokens) : delta;
 }
 
 Tensor attention_backward_sums(Stream& stream, const AttentionBackward& args) {
