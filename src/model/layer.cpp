@@ -154,9 +154,19 @@ void Layer::mlp_backward(const Pass& pass, const LayerActivations& activations, 
   const Tensor normed = activations.mid_normed.columns(0, gate_up.in);
   const Tensor u = activations.mid_normed.columns(gate_up.in, gate_up.extended());
 
-  down.backward_input(pass, buffers.d_x, activations.activation);
-  down.backward_b(pass, buffers.d_x, activations.down_u);
-  if (down.rank > 0 && gate_up.adapters.size() == 2 && !down.drops(pass)) {
+  if (down.rank > 0) {
+    down.backward_input(pass, buffers.d_x, activations.activation);
+    down.backward_b(pass, buffers.d_x, activations.down_u);
+  }
+  if (down.rank == 0) {
+    ops::linear_swiglu_backward(pass.stream, {.dy = buffers.d_x,
+                                              .weight = down.weight,
+                                              .gate_up = activations.gate_up,
+                                              .d_gate_up = d_gate_up,
+                                              .out = activation});
+    down.backward_weight(pass, buffers.d_x, activation);
+    gate_up.backward_b(pass, d_gate_up, u);
+  } else if (gate_up.adapters.size() == 2 && !down.drops(pass)) {
     const Linear::Adapter& gate_adapter = gate_up.adapters.front();
     const Linear::Adapter& up_adapter = gate_up.adapters.back();
     ops::swiglu_lora_backward(pass.stream, {.d_out = activation,

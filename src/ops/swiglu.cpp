@@ -49,6 +49,22 @@ void swiglu_backward(Stream& stream, const SwigluBackward& args) {
   stream.backend().ops->swiglu_backward(stream, args);
 }
 
+void linear_swiglu_backward(Stream& stream, const LinearSwigluBackward& args) {
+  const auto& [dy, weight, gate_up, d_gate_up, out] = args;
+  check_on_device(stream, dy, weight, gate_up, d_gate_up, out);
+  check_compute_matrix(dy);
+  check_matrix(weight, dy.columns(), weight.columns(), dy.dtype());
+  check_matrix(gate_up, dy.rows(), 2 * weight.columns(), dy.dtype());
+  check_matrix(d_gate_up, dy.rows(), 2 * weight.columns(), dy.dtype());
+  check_matrix(out, dy.rows(), weight.columns(), dy.dtype());
+  if (dy.rows() > 0) {
+    const Observed observed(stream, WorkKind::kGemm, "linear_swiglu_backward");
+    if (stream.backend().ops->linear_swiglu_backward(stream, args)) return;
+  }
+  linear_backward_input(stream, {.dy = dy, .weight = weight, .dx = out});
+  swiglu_backward(stream, {.d_out = out, .gate_up = gate_up, .d_gate_up = d_gate_up, .out = out});
+}
+
 void swiglu_lora_backward(Stream& stream, const SwigluLoraBackward& args) {
   const std::int64_t tokens = args.d_out.rows(), width = args.d_out.columns();
   const std::int64_t rank = args.du.columns(), b_rank = args.u_gate.columns();

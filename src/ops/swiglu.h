@@ -20,6 +20,18 @@ struct SwigluBackward {
 };
 void swiglu_backward(Stream& stream, const SwigluBackward& args);
 
+/// swiglu_backward behind the product that makes its gradient: d_out = dy·W. Where the device has a kernel for it
+/// (Hopper, 16-bit types, rows that begin at multiples of 16 bytes), d_out stays in f32 and in registers; else this is
+/// linear_backward_input and swiglu_backward in turn, and `out` holds d_out, rounded, between them.
+struct LinearSwigluBackward {
+  Tensor dy;         // (T, N)
+  Tensor weight;     // (N, F)
+  Tensor gate_up;    // (T, 2F)
+  Tensor d_gate_up;  // (T, 2F), may be gate_up
+  Tensor out;        // (T, F): gets what forward wrote, once more
+};
+void linear_swiglu_backward(Stream& stream, const LinearSwigluBackward& args);
+
 /// swiglu_backward between low-rank adapters (Hu et al. 2021): `out` feeds the A of the projection behind it, and gate
 /// and up come in part from the Bs of theirs. With d = d_out + du·A, out and d_gate_up as in SwigluBackward from d
 /// instead of d_out:

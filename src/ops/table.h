@@ -34,7 +34,9 @@ struct Table {
   void (*attention_decode)(Stream&, const AttentionDecode&);
   void (*swiglu_forward)(Stream&, const SwigluForward&);
   void (*swiglu_backward)(Stream&, const SwigluBackward&);
-  bool (*swiglu_lora_backward)(Stream&, const SwigluLoraBackward&);  // false: no kernel for this, nothing was done
+  // false: no kernel for this, nothing was done
+  bool (*linear_swiglu_backward)(Stream&, const LinearSwigluBackward&);
+  bool (*swiglu_lora_backward)(Stream&, const SwigluLoraBackward&);
   void (*gather_rows)(Stream&, const GatherRows&);
   void (*scatter_rows)(Stream&, const ScatterRows&);
   void (*cross_entropy_forward)(Stream&, const CrossEntropyForward&);

@@ -28,9 +28,11 @@ __device__ inline void publish() { PRIMUS_WGMMA("fence.proxy.async.shared::cta;"
 
 /// Descriptors of matrices in panels (PanelTile), `panel` bytes each, in two halves: the low one is the address, the
 /// high one says that 8 rows are 1024 bytes, swizzled over 128.
-__device__ inline unsigned descriptor(const unsigned char* address, int panel) {
-  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(address));
+__device__ inline unsigned descriptor(unsigned shared, int panel) {
   return (shared & 0x3FFFF) >> 4 | static_cast<unsigned>(panel >> 4) << 16;
+}
+__device__ inline unsigned descriptor(const unsigned char* address, int panel) {
+  return descriptor(static_cast<unsigned>(__cvta_generic_to_shared(address)), panel);
 }
 constexpr unsigned kDescriptorHigh = 1024 >> 4 | 1U << 30;
 

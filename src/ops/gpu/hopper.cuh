@@ -56,6 +56,11 @@ struct Turn {
       parity ^= 1;
     }
   }
+  __device__ void advance(int by) {
+    const int to = stage + by;
+    stage = to % kStages;
+    parity ^= static_cast<unsigned>(to / kStages) & 1U;
+  }
 };
 
 /// The box at (column, row) of a matrix to shared memory; its bytes arrive at the barrier.
@@ -67,6 +72,26 @@ __device__ inline void copy_box(unsigned shared, const CUtensorMap& map, int col
       : "memory");
 }
 
+/// The same to both blocks of a cluster, at the same place of their shared memory; the bytes arrive at the barriers of
+/// both.
+__device__ inline void copy_box_to_both(unsigned shared, const CUtensorMap& map, int column, int row, Barrier barrier) {
+  PRIMUS_WGMMA(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, "
+      "%3}], [%4], %5;" ::"r"(shared),
+      "l"(&map), "r"(column), "r"(row), "r"(barrier.address()), "h"(static_cast<unsigned short>(3))
+      : "memory");
+}
+
+/// A box from shared memory, in the background: it belongs to the group of this thread's next commit.
+__device__ inline void store_box(const CUtensorMap& map, int column, int row, unsigned shared) {
+  PRIMUS_WGMMA("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(column),
+               "r"(row), "r"(shared)
+               : "memory");
+}
+__device__ inline void commit_stores() { PRIMUS_WGMMA("cp.async.bulk.commit_group;" ::: "memory"); }
+/// What this thread stores in the background has been written.
+__device__ inline void wait_until_written() { PRIMUS_WGMMA("cp.async.bulk.wait_group 0;" ::: "memory"); }
+
 /// Adds `bytes` (a multiple of 16) of floats in shared memory to global memory, in the background.
 __device__ inline void add_in_background(float* global, unsigned shared, int bytes) {
   PRIMUS_WGMMA(
@@ -75,7 +100,7 @@ __device__ inline void add_in_background(float* global, unsigned shared, int byt
       "r"(shared), "r"(bytes)
       : "memory");
 }
-/// What this thread adds in the background has been read.
+/// What this thread adds or stores in the background has been read.
 __device__ inline void wait_until_read() { PRIMUS_WGMMA("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
 
 /// More or fewer registers for this warpgroup's threads from now on.
@@ -94,9 +119,26 @@ __device__ void synchronize() {
   PRIMUS_WGMMA("bar.sync %0, %1;" ::"n"(kName), "n"(kThreads) : "memory");
 }
 
+/// The same for a name that is known only when the kernel runs; and arriving without waiting.
+__device__ inline void synchronize(int name, int threads) {
+  PRIMUS_WGMMA("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
+}
+__device__ inline void signal(int name, int threads) {
+  PRIMUS_WGMMA("bar.arrive %0, %1;" ::"r"(name), "r"(threads) : "memory");
+}
+
 /// Of all threads of a cluster of blocks that have not left.
 __device__ inline void synchronize_cluster() {
   PRIMUS_WGMMA("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+/// Arrives at the barrier that another block of the cluster has at this place.
+__device__ inline void arrive_at(Barrier barrier, int block) {
+  PRIMUS_WGMMA(
+      "{.reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.shared::cluster.b64 _, "
+      "[remote];}" ::"r"(barrier.address()),
+      "r"(block)
+      : "memory");
 }
 
 /// 16 bytes of the shared memory of another block of the cluster, at the address that they have in this one.

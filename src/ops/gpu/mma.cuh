@@ -12,13 +12,16 @@ struct Fragment {
 
 /// 16 × 16 elements of a tile. `chunk` is the address of 16 bytes for each lane: rows 0 … 7 of the first matrix in the
 /// first eight lanes, and so on.
-__device__ __forceinline__ Fragment load(const unsigned char* chunk) {
+__device__ __forceinline__ Fragment load(unsigned chunk) {
   Fragment f;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(f.words[0]), "=r"(f.words[1]), "=r"(f.words[2]), "=r"(f.words[3])
-               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(chunk)))
+               : "r"(chunk)
                : "memory");
   return f;
+}
+__device__ __forceinline__ Fragment load(const unsigned char* chunk) {
+  return load(static_cast<unsigned>(__cvta_generic_to_shared(chunk)));
 }
 
 /// The same with each matrix transposed.
