@@ -263,15 +263,19 @@ void Decoder::recompute(const Pass& pass, const Batch& batch, const Attend& atte
     const LayerActivations activations = activations_of(i, batch);
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     layer.attention_half(pass, batch, rope_, offloaded_.attention.has(i) ? nothing : attend, activations);
-    layer.mlp_half(pass, activations);
-    // what the span's last layer puts out is known already: the layer above has used it
-    if (i + 1 < span.end) layer.mlp_output(pass, activations, output_of(i, batch));
+    if (i + 1 < span.end) {
+      layer.mlp_half(pass, activations);
+      layer.mlp_output(pass, activations, output_of(i, batch));
+    } else {
+      layer.restore_gate_up(pass, activations);  // the layer above has used what this one puts out
+    }
   }
 }
 
 void Decoder::restore_last_gate_up(const Pass& pass, const Batch& batch) {
-  const std::int64_t rows = std::min(gate_up_rows_of_head_, batch.tokens());
-  if (rows > 0) layers_.back().mlp_half(pass, activations_.back().first(config_, rows));
+  constexpr std::int64_t kWhole = 256;  // few rows could go another way through the products, to other bits
+  const std::int64_t rows = std::min((gate_up_rows_of_head_ + kWhole - 1) / kWhole * kWhole, batch.tokens());
+  if (rows > 0) layers_.back().restore_gate_up(pass, activations_.back().first(config_, rows));
 }
 
 void Decoder::backward_layers(const Pass& pass, const Batch& batch, const Attend& attend) {

@@ -108,13 +108,26 @@ void Layer::attention_half(const Pass& pass, const Batch& batch, const Rope& rop
   norm_mid(pass, activations);
 }
 
+void Layer::gate_up(const Pass& pass, const LayerActivations& activations, const Tensor& activation) const {
+  const Linear& gate_up = weights_->gate_up;
+  gate_up.adapt(pass, activations.mid_normed);
+  ops::linear_swiglu_forward(pass.stream, {.x = activations.mid_normed,
+                                           .weight = gate_up.weight,
+                                           .bias = gate_up.bias,
+                                           .gate_up = activations.gate_up,
+                                           .out = activation});
+}
+
 void Layer::mlp_half(const Pass& pass, const LayerActivations& activations) const {
-  weights_->gate_up.forward(pass, activations.mid_normed, activations.gate_up);
+  gate_up(pass, activations, activations.activation.columns(0, weights_->down.in));
+}
+
+void Layer::restore_gate_up(const Pass& pass, const LayerActivations& activations) const {
+  gate_up(pass, activations, {});
 }
 
 void Layer::mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& out) const {
   const Linear& down = weights_->down;
-  ops::swiglu_forward(pass.stream, {.gate_up = activations.gate_up, .out = activations.activation.columns(0, down.in)});
   down.forward(pass, activations.activation, out, activations.mid);
   if (activations.down_u) {
     ops::convert(pass.stream,
@@ -138,7 +151,7 @@ void Layer::restore(const Pass& pass, const Batch& batch, const Rope& rope, cons
   }
   if (!keeps.norms) norm_mid(pass, activations);
   if (!keeps.gate_up) {
-    weights_->gate_up.forward(pass, activations.mid_normed, activations.gate_up);
+    restore_gate_up(pass, activations);
   } else if (!keeps.norms) {
     weights_->gate_up.adapt(pass, activations.mid_normed);
   }

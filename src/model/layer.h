@@ -79,9 +79,11 @@ class Layer {
   /// From activations.x through attention to activations.mid and its norm.
   void attention_half(const Pass& pass, const Batch& batch, const Rope& rope, const Attend& attend,
                       const LayerActivations& activations) const;
-  /// From the normed mid to activations.gate_up.
+  /// From the normed mid to activations.gate_up and activation, silu(gate)·up.
   void mlp_half(const Pass& pass, const LayerActivations& activations) const;
-  /// out (T, hidden) = mid + down_proj(silu(gate)·up): the next layer's x. Leaves down_u.
+  /// The same without activation.
+  void restore_gate_up(const Pass& pass, const LayerActivations& activations) const;
+  /// out (T, hidden) = mid + down_proj(activation): the next layer's x. Leaves down_u.
   void mlp_output(const Pass& pass, const LayerActivations& activations, const Tensor& out) const;
 
   /// Computes again what `keeps` left out, in forward's order.
@@ -95,6 +97,7 @@ class Layer {
  private:
   void norm_input(const Pass& pass, const LayerActivations& activations) const;
   void norm_mid(const Pass& pass, const LayerActivations& activations) const;
+  void gate_up(const Pass& pass, const LayerActivations& activations, const Tensor& activation) const;
   /// Queries and keys from qkv, normed (where the model does) and rotated.
   void rotate(const Pass& pass, const Batch& batch, const Rope& rope, const LayerActivations& activations) const;
   /// Of mlp_half and mlp_output: d_normed (T, hidden + R) from d_x. gate_up and activation become their gradients, or

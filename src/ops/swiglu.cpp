@@ -49,6 +49,23 @@ void swiglu_backward(Stream& stream, const SwigluBackward& args) {
   stream.backend().ops->swiglu_backward(stream, args);
 }
 
+void linear_swiglu_forward(Stream& stream, const LinearSwigluForward& args) {
+  const auto& [x, weight, bias, gate_up, out] = args;
+  check_on_device(stream, x, weight, bias, gate_up, out);
+  check_compute_matrix(x);
+  PRIMUS_CHECK(weight.rows() % 2 == 0, weight.describe());
+  check_matrix(weight, weight.rows(), x.columns(), x.dtype());
+  check_vector_or_empty(bias, weight.rows(), x.dtype());
+  check_matrix(gate_up, x.rows(), weight.rows(), x.dtype());
+  if (out) check_matrix(out, x.rows(), weight.rows() / 2, x.dtype());
+  if (x.rows() > 0) {
+    const Observed observed(stream, WorkKind::kGemm, "linear_swiglu_forward");
+    if (stream.backend().ops->linear_swiglu_forward(stream, args)) return;
+  }
+  linear_forward(stream, {.x = x, .weight = weight, .bias = bias, .y = gate_up});
+  if (out) swiglu_forward(stream, {.gate_up = gate_up, .out = out});
+}
+
 void linear_swiglu_backward(Stream& stream, const LinearSwigluBackward& args) {
   const auto& [dy, weight, gate_up, d_gate_up, out] = args;
   check_on_device(stream, dy, weight, gate_up, d_gate_up, out);

@@ -20,6 +20,18 @@ struct SwigluBackward {
 };
 void swiglu_backward(Stream& stream, const SwigluBackward& args);
 
+/// gate_up = x·Wᵀ + bias and swiglu_forward of it. Where the device has a kernel for it (Hopper, 16-bit types, rows
+/// that begin at multiples of 16 bytes, no bias, 64 tokens and more) gate_up is not read again; else this is
+/// linear_forward and swiglu_forward in turn. gate_up does not depend on whether `out` is wanted.
+struct LinearSwigluForward {
+  Tensor x;        // (T, K)
+  Tensor weight;   // (2F, K): gate's rows, then up's
+  Tensor bias;     // (2F), or empty
+  Tensor gate_up;  // (T, 2F)
+  Tensor out;      // (T, F), or empty
+};
+void linear_swiglu_forward(Stream& stream, const LinearSwigluForward& args);
+
 /// swiglu_backward behind the product that makes its gradient: d_out = dy·W. Where the device has a kernel for it
 /// (Hopper, 16-bit types, rows that begin at multiples of 16 bytes), d_out stays in f32 and in registers; else this is
 /// linear_backward_input and swiglu_backward in turn, and `out` holds d_out, rounded, between them.

@@ -35,6 +35,7 @@ struct Table {
   void (*swiglu_forward)(Stream&, const SwigluForward&);
   void (*swiglu_backward)(Stream&, const SwigluBackward&);
   // false: no kernel for this, nothing was done
+  bool (*linear_swiglu_forward)(Stream&, const LinearSwigluForward&);
   bool (*linear_swiglu_backward)(Stream&, const LinearSwigluBackward&);
   bool (*swiglu_lora_backward)(Stream&, const SwigluLoraBackward&);
   void (*gather_rows)(Stream&, const GatherRows&);

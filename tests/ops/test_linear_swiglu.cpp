@@ -83,6 +83,69 @@ struct Reference {
   }
 };
 
+/// Of forward, whose weight is (2·width, depth).
+struct ForwardReference {
+  Expected gate_up, out;
+
+  ForwardReference(const Matrix& x, const Matrix& weight, const Matrix& bias, DType dtype)
+      : gate_up(x.rows, weight.rows), out(x.rows, weight.rows / 2) {
+    const double unit = 1.01 * unit_roundoff(dtype), tiny = smallest_normal(dtype) * unit;
+    for (std::int64_t t = 0; t < x.rows; ++t) {
+      for (std::int64_t j = 0; j < weight.rows; ++j) {
+        double sum = 0.0, magnitude = 0.0;
+        for (std::int64_t k = 0; k < x.columns; ++k) {
+          sum += x(t, k) * weight(j, k);
+          magnitude += std::fabs(x(t, k) * weight(j, k));
+        }
+        const double error = (static_cast<double>(x.columns) + 8.0) * kF32 * magnitude + tiny;
+        const double product = bias.values.empty() ? 0.0 : unit * std::fabs(sum);  // may be rounded before it is added
+        if (!bias.values.empty()) sum += bias(0, j);
+        gate_up.values(t, j) = sum;
+        gate_up.bounds(t, j) = error + product + unit * (std::fabs(sum) + error + product);
+      }
+      for (std::int64_t j = 0; j < out.values.columns; ++j) {
+        const double gate = gate_up.values(t, j), up = gate_up.values(t, out.values.columns + j);
+        const double off = gate_up.bounds(t, j), value = silu(gate) * up;
+        // silu's slope is less than 1.1
+        const double error = 1.1 * off * std::fabs(up) +
+                             (std::fabs(silu(gate)) + 1.1 * off) * gate_up.bounds(t, out.values.columns + j) +
+                             (12.0 + 4.0 * std::fabs(gate)) * kF32 * std::fabs(value);
+        out.values(t, j) = value;
+        out.bounds(t, j) = error + unit * (std::fabs(value) + error) + tiny;
+      }
+    }
+  }
+
+ private:
+  static double silu(double x) { return x / (1.0 + std::exp(-x)); }
+};
+
+TEST_P(LinearSwiglu, ForwardEqualsItsFormulas) {
+  for (const Shape& shape : kShapes) {
+    if (on_cpu() && shape.width > 1000) continue;
+    const Matrix x = random_matrix(shape.tokens, shape.depth, dtype(), 1),
+                 weight = random_matrix(2 * shape.width, shape.depth, dtype(), 2, 0.2);
+    for (const bool has_bias : {false, true}) {
+      if (has_bias && shape.width > 100) continue;  // no other kernels
+      SCOPED_TRACE(
+          fmt::format("{} tokens, depth {}, width {}, bias {}", shape.tokens, shape.depth, shape.width, has_bias));
+      const Matrix bias = has_bias ? random_matrix(1, 2 * shape.width, dtype(), 3) : Matrix();
+      const ForwardReference reference(x, weight, bias, dtype());
+      const DeviceData gate_up = matrix(filled(shape.tokens, 2 * shape.width, 9.0), 2 * shape.gap),
+                       alone = matrix(filled(shape.tokens, 2 * shape.width, 9.0), shape.gap),
+                       out = matrix(filled(shape.tokens, shape.width, 9.0), shape.gap);
+      const DeviceData x_data = matrix(x, shape.gap), weight_data = matrix(weight, shape.gap),
+                       bias_data = vector(has_bias ? bias : filled(1, 1, 0.0));
+      const Tensor bias_or_none = has_bias ? bias_data.tensor() : Tensor();
+      ops::linear_swiglu_forward(stream(), {x_data, weight_data, bias_or_none, gate_up, out});
+      reference.gate_up.expect(gate_up, "gate_up");
+      reference.out.expect(out, "out");
+      ops::linear_swiglu_forward(stream(), {x_data, weight_data, bias_or_none, alone, {}});
+      EXPECT_EQ(alone.download().values, gate_up.download().values) << "gate_up alone";
+    }
+  }
+}
+
 TEST_P(LinearSwiglu, BackwardEqualsItsFormulas) {
   for (const Shape& shape : kShapes) {
     if (on_cpu() && shape.width > 1000) continue;  // matters to a GPU's kernel, and takes long

@@ -129,6 +129,7 @@ constexpr Table kTable = {
     .attention_decode = attention_decode,
     .swiglu_forward = swiglu_forward,
     .swiglu_backward = swiglu_backward,
+    .linear_swiglu_forward = linear_swiglu_forward,
     .linear_swiglu_backward = linear_swiglu_backward,
     .swiglu_lora_backward = swiglu_lora_backward,
     .gather_rows = gather_rows,

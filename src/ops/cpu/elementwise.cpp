@@ -28,6 +28,7 @@ void swiglu_backward(Stream&, const SwigluBackward& args) {
   });
 }
 
+bool linear_swiglu_forward(Stream&, const LinearSwigluForward&) { return false; }
 bool linear_swiglu_backward(Stream&, const LinearSwigluBackward&) { return false; }
 bool swiglu_lora_backward(Stream&, const SwigluLoraBackward&) { return false; }
 

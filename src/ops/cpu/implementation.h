@@ -23,6 +23,7 @@ std::size_t attention_backward_workspace(Device, DType, const AttentionShape&, s
 void attention_decode(Stream&, const AttentionDecode&);
 void swiglu_forward(Stream&, const SwigluForward&);
 void swiglu_backward(Stream&, const SwigluBackward&);
+bool linear_swiglu_forward(Stream&, const LinearSwigluForward&);
 bool linear_swiglu_backward(Stream&, const LinearSwigluBackward&);
 bool swiglu_lora_backward(Stream&, const SwigluLoraBackward&);
 void gather_rows(Stream&, const GatherRows&);

@@ -100,8 +100,11 @@ __device__ inline void add_in_background(float* global, unsigned shared, int byt
       "r"(shared), "r"(bytes)
       : "memory");
 }
-/// What this thread adds or stores in the background has been read.
-__device__ inline void wait_until_read() { PRIMUS_WGMMA("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+/// What this thread adds or stores in the background has been read, but for the last kPending groups.
+template <int kPending = 0>
+__device__ void wait_until_read() {
+  PRIMUS_WGMMA("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
 
 /// More or fewer registers for this warpgroup's threads from now on.
 template <int kCount>

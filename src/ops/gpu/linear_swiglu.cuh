@@ -2,12 +2,12 @@
 
 #include "ops/gpu/hopper.cuh"
 
-/// SwiGLU's backward behind the product that makes its gradient, d_out = dy·W, for Hopper. Two warpgroups take turns:
-/// one multiplies a tile of 128 × 192 while the other reads gate and up of its last one, writes their gradients in
-/// their place and the restored product, so that memory and matrix units work at the same time.
+/// SwiGLU in the products beside it, for Hopper: forward behind gate's and up's, backward behind the one that makes its
+/// gradient, d_out = dy·W. Two warpgroups take turns: one multiplies a tile of 128 × 192 while the other does what
+/// follows for its last one, so that memory and matrix units work at the same time. In forward a tile is 96 columns of
+/// gate and the same of up; in backward chunks of gate and up are fetched and their gradients stored from their place.
 ///
-/// Two blocks of a cluster have neighbouring rows; each fetches half of what they share of W for both. One warp fetches
-/// operands, one gate and up, in chunks of 64 × 64.
+/// Two blocks of a cluster have neighbouring rows; each fetches half of what they share of W for both.
 namespace primus::ops::gpu::linear_swiglu {
 
 using flash::lane_of_warp;
@@ -17,31 +17,43 @@ namespace wgmma = flash::wgmma;
 
 constexpr int kTeam = 128, kThreads = 3 * kTeam;  // a warpgroup; one fetches, two compute
 constexpr int kCluster = 2;
-constexpr int kRows = 128, kColumns = 192, kDepth = 64;  // of a tile, and of a stage
+constexpr int kRows = 128, kColumns = 192, kDepth = 64;  // of a product's tile, and of a stage
 constexpr int kHalves = kRows / 64;
 constexpr int kLane = kColumns / 4;  // sums that a thread has of a row
-constexpr int kStages = 4, kBuffers = 2;
-constexpr int kChunks = kHalves * kColumns / 64;  // of a tile
+constexpr int kStages = 4;
+constexpr int kBuffers = 2;       // in backward for both warpgroups, in forward for each
+constexpr int kChunksOfRows = 3;  // a tile's width
+constexpr int kChunks = kHalves * kChunksOfRows;
+
+enum class Direction { kForward, kBackward };
 
 /// Bytes and offsets in shared memory.
+template <Direction kDirection>
 struct Layout {
-  static constexpr int kPanel = kDepth * 128;  // 64 columns of W
-  static constexpr int kDy = kRows * kDepth * 2, kWeight = kColumns * kDepth * 2, kStage = kDy + kWeight;
-  static constexpr int kChunk = 64 * 64 * 2, kBuffer = 3 * kChunk;  // gate, up, out
+  static constexpr bool kIsForward = kDirection == Direction::kForward;
+  static constexpr int kTileColumns = kIsForward ? kColumns / 2 : kColumns;  // of F
+  static constexpr int kChunkColumns = kTileColumns / kChunksOfRows;
+  static constexpr int kPanel = kDepth * 128;  // 64 columns of W, in backward
+  static constexpr int kLeft = kRows * kDepth * 2, kWeight = kColumns * kDepth * 2, kStage = kLeft + kWeight;
+  static constexpr int kChunk = 64 * kChunkColumns * 2, kBuffer = 3 * kChunk;  // gate, up, out
   static constexpr int kFirstBuffer = kStages * kStage;
-  static constexpr int kBarriers = kFirstBuffer + kBuffers * kBuffer;
+  static constexpr int kBarriers = kFirstBuffer + (kIsForward ? 2 : 1) * kBuffers * kBuffer;
   static constexpr int kBytes = kBarriers + 2 * (kStages + kBuffers) * Barrier::kBytes;
 };
 
 struct Arguments {
-  CUtensorMap dy, weight, gate, up, d_gate, d_up, out;
+  CUtensorMap left;               // x or dy
+  CUtensorMap weights[kCluster];  // what each block of a cluster fetches: gate's and up's rows, or both the same
+  CUtensorMap gate, up;           // backward's input
+  CUtensorMap gate_out, up_out, out;
+  bool has_out;      // always in backward
   int row_pairs;     // of 256 rows, a cluster's
   int column_tiles;  // of F
   int depth_tiles;   // of what is summed over
 };
 
-/// Clusters side by side have up to kGroup pairs of rows, and then the next columns, so that all find dy and W in the
-/// L2 cache.
+/// Clusters side by side have up to kGroup pairs of rows, and then the next columns, so that all find their operands in
+/// the L2 cache.
 constexpr int kGroup = 8;
 
 struct Place {
@@ -49,6 +61,7 @@ struct Place {
 };
 
 /// The tiles of a block: every so many from its cluster's number on.
+template <Direction kDirection>
 struct Tiles {
   int rank, first, step, count;
   int row_pairs, column_tiles;
@@ -64,7 +77,7 @@ struct Tiles {
   __device__ Place at(int index) const {
     const int group = kGroup * column_tiles, begin = index / group * kGroup, rest = index % group;
     const int pairs = min(kGroup, row_pairs - begin);
-    return {((begin + rest % pairs) * kCluster + rank) * kRows, rest / pairs * kColumns};
+    return {((begin + rest % pairs) * kCluster + rank) * kRows, rest / pairs * Layout<kDirection>::kTileColumns};
   }
 };
 
@@ -89,51 +102,68 @@ struct Barriers {
   }
 };
 
+/// This block's half of a stage of W, for both blocks of the cluster.
+template <Direction kDirection>
+__device__ void fetch_weight(const Arguments& args, int rank, int column, int depth, unsigned shared, Barrier full) {
+  using Bytes = Layout<kDirection>;
+  if constexpr (Bytes::kIsForward) {
+    const unsigned to = shared + static_cast<unsigned>(rank * Bytes::kWeight / kCluster);
+    hopper::copy_box_to_both(to, args.weights[rank], depth, column, full);
+  } else {
+    constexpr int kPart = kDepth / kCluster;
+#pragma unroll
+    for (int panel = 0; panel < kColumns / 64; ++panel) {
+      const unsigned to = shared + static_cast<unsigned>(panel * Bytes::kPanel + rank * kPart * 128);
+      hopper::copy_box_to_both(to, args.weights[rank], column + panel * 64, depth + rank * kPart, full);
+    }
+  }
+}
+
 /// One thread.
-__device__ inline void fetch_operands(const Arguments& args, const Tiles& tiles, unsigned shared, Barriers barriers) {
-  constexpr int kPart = kDepth / kCluster;  // rows of W that this block fetches
+template <Direction kDirection>
+__device__ void fetch_operands(const Arguments& args, const Tiles<kDirection>& tiles, unsigned shared,
+                               Barriers barriers) {
+  using Bytes = Layout<kDirection>;
   hopper::Turn<kStages> turn;
 #pragma unroll 1
   for (int index = tiles.first; index < tiles.count; index += tiles.step) {
     const Place place = tiles.at(index);
 #pragma unroll 1
     for (int depth = 0; depth < args.depth_tiles; ++depth) {
-      const unsigned dy = shared + static_cast<unsigned>(turn.stage * Layout::kStage);
-      const unsigned weight = dy + static_cast<unsigned>(Layout::kDy + tiles.rank * kPart * 128);
+      const unsigned stage = shared + static_cast<unsigned>(turn.stage * Bytes::kStage);
       const Barrier full = barriers.full(turn.stage);
       barriers.empty(turn.stage).wait(turn.parity ^ 1U);
-      full.arrive_and_expect(Layout::kStage);
-      hopper::copy_box(dy, args.dy, depth * kDepth, place.row, full);
-#pragma unroll
-      for (int panel = 0; panel < kColumns / 64; ++panel) {
-        hopper::copy_box_to_both(weight + panel * Layout::kPanel, args.weight, place.column + panel * 64,
-                                 depth * kDepth + tiles.rank * kPart, full);
-      }
+      full.arrive_and_expect(Bytes::kStage);
+      hopper::copy_box(stage, args.left, depth * kDepth, place.row, full);
+      fetch_weight<kDirection>(args, tiles.rank, place.column, depth * kDepth, stage + Bytes::kLeft, full);
       turn.advance();
     }
   }
 }
 
 /// Of a chunk of a tile.
-__device__ inline Place chunk_at(Place tile, int chunk) {
-  constexpr int kOfRows = kChunks / kHalves;
-  return {tile.row + chunk / kOfRows * 64, tile.column + chunk % kOfRows * 64};
+template <Direction kDirection>
+__device__ Place chunk_at(Place tile, int chunk) {
+  return {tile.row + chunk / kChunksOfRows * 64,
+          tile.column + chunk % kChunksOfRows * Layout<kDirection>::kChunkColumns};
 }
 
-/// One thread.
-__device__ inline void fetch_gate_up(const Arguments& args, const Tiles& tiles, unsigned shared, Barriers barriers) {
+/// One thread, in backward.
+__device__ inline void fetch_gate_up(const Arguments& args, const Tiles<Direction::kBackward>& tiles, unsigned shared,
+                                     Barriers barriers) {
+  using Bytes = Layout<Direction::kBackward>;
   hopper::Turn<kBuffers> turn;
 #pragma unroll 1
   for (int index = tiles.first; index < tiles.count; index += tiles.step) {
 #pragma unroll 1
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      const Place place = chunk_at(tiles.at(index), chunk);
-      const unsigned buffer = shared + static_cast<unsigned>(Layout::kFirstBuffer + turn.stage * Layout::kBuffer);
+      const Place place = chunk_at<Direction::kBackward>(tiles.at(index), chunk);
+      const unsigned buffer = shared + static_cast<unsigned>(Bytes::kFirstBuffer + turn.stage * Bytes::kBuffer);
       const Barrier full = barriers.buffer_full(turn.stage);
       barriers.buffer_empty(turn.stage).wait(turn.parity ^ 1U);
-      full.arrive_and_expect(2 * Layout::kChunk);
+      full.arrive_and_expect(2 * Bytes::kChunk);
       hopper::copy_box(buffer, args.gate, place.column, place.row, full);
-      hopper::copy_box(buffer + Layout::kChunk, args.up, place.column, place.row, full);
+      hopper::copy_box(buffer + Bytes::kChunk, args.up, place.column, place.row, full);
       turn.advance();
     }
   }
@@ -144,70 +174,92 @@ __device__ inline void fetch_gate_up(const Arguments& args, const Tiles& tiles, 
 #define PRIMUS_NAMES_96 \
   PRIMUS_NAMES_64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, " \
   "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-// a · b, both in shared memory, 16 columns of a and 16 rows of b; the sums are kept if `adds`, else overwritten
-#define PRIMUS_MULTIPLY_ROWS(type) \
+// a · b or, if `transposed` is "0", a · bᵀ: both in shared memory, 16 deep; the sums are kept if `adds`, else overwritten
+#define PRIMUS_MULTIPLY_192(type, transposed) \
   PRIMUS_WGMMA("{.reg .pred adds; .reg .b64 a, b; setp.ne.b32 adds, %99, 0; mov.b64 a, {%96, %98}; mov.b64 b, {%97, %98}; " \
-               "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" PRIMUS_NAMES_96 "}, a, b, adds, 1, 1, 0, 1;}" \
+               "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" PRIMUS_NAMES_96 "}, a, b, adds, 1, 1, 0, " \
+               transposed ";}" \
                : PRIMUS_SUMS_96 : "r"(a), "r"(b), "r"(wgmma::kDescriptorHigh), "r"(static_cast<int>(adds)))
 // clang-format on
-template <typename T>
-__device__ void multiply_rows(float (&sums)[2][kLane], unsigned a, unsigned b, bool adds) {
-  if constexpr (std::is_same_v<T, F16>) {
-    PRIMUS_MULTIPLY_ROWS("f16");
+template <typename T, Direction kDirection>
+__device__ void multiply(float (&sums)[2][kLane], unsigned a, unsigned b, bool adds) {
+  constexpr bool kIsForward = kDirection == Direction::kForward;
+  if constexpr (kIsForward && std::is_same_v<T, F16>) {
+    PRIMUS_MULTIPLY_192("f16", "0");
+  } else if constexpr (kIsForward) {
+    PRIMUS_MULTIPLY_192("bf16", "0");
+  } else if constexpr (std::is_same_v<T, F16>) {
+    PRIMUS_MULTIPLY_192("f16", "1");
   } else {
-    PRIMUS_MULTIPLY_ROWS("bf16");
+    PRIMUS_MULTIPLY_192("bf16", "1");
   }
 }
 
 /// A tile's sums, 64 rows each.
 using Sums = float[kHalves][2][kLane];
 
-template <typename T>
-__device__ void multiply_stage(Sums& sums, unsigned dy, unsigned weight, bool adds) {
+template <typename T, Direction kDirection>
+__device__ void multiply_stage(Sums& sums, unsigned left, unsigned weight, bool adds) {
   constexpr unsigned kSixtyFourRows = 64 * 128 >> 4, kSixteenRows = 16 * 128 >> 4, kSixteenColumns = 32 >> 4;
+  constexpr unsigned kStep = kDirection == Direction::kForward ? kSixteenColumns : kSixteenRows;
   wgmma::fence();
 #pragma unroll
   for (unsigned step = 0; step < kDepth / 16; ++step) {
 #pragma unroll
     for (unsigned half = 0; half < kHalves; ++half) {
-      multiply_rows<T>(sums[half], dy + half * kSixtyFourRows + step * kSixteenColumns, weight + step * kSixteenRows,
-                       adds || step > 0);
+      multiply<T, kDirection>(sums[half], left + half * kSixtyFourRows + step * kSixteenColumns, weight + step * kStep,
+                              adds || step > 0);
     }
   }
   wgmma::commit();
 }
 
-/// The gradients of gate and up in their place, and out, from d_out.
-struct Swiglu {
-  float gate, up, out;
-
-  __device__ Swiglu(float d_out, float x, float y) {
-    const float sigmoid = __fdividef(1.0F, 1.0F + fast_exp(-x)), silu = x * sigmoid;
-    gate = d_out * y * (sigmoid + silu * (1.0F - sigmoid));
-    up = d_out * silu;
-    out = silu * y;
-  }
+/// 16 × 16 elements of each.
+struct Fragments {
+  mma::Fragment gate, up, out;
 };
 
-/// Of 16 × 16 elements at `chunk`, which is an address for each lane as in mma::load; column 0 is sums[…][first].
+__device__ inline float sigmoid_of(float x) { return __fdividef(1.0F, 1.0F + fast_exp(-x)); }
+
+/// From d_out, which begins at sums[…][first]; the gradients take the place of gate and up.
 template <typename T>
-__device__ void swiglu(const float (&sums)[2][kLane], int first, unsigned chunk) {
-  mma::Fragment gate = mma::load(chunk), up = mma::load(chunk + Layout::kChunk), out;
+__device__ void differentiate(Fragments& f, const float (&sums)[2][kLane], int first) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float* const d_out = &sums[i % 2][first + i / 2 * 2];
-    const float2 x = to_floats(Pair{gate.words[i]}, T{}), y = to_floats(Pair{up.words[i]}, T{});
-    const Swiglu left(d_out[0], x.x, y.x), right(d_out[1], x.y, y.y);
-    gate.words[i] = pair_of(left.gate, right.gate, T{}).bits;
-    up.words[i] = pair_of(left.up, right.up, T{}).bits;
-    out.words[i] = pair_of(left.out, right.out, T{}).bits;
+    const float2 gate = to_floats(Pair{f.gate.words[i]}, T{}), up = to_floats(Pair{f.up.words[i]}, T{});
+    const float x[2] = {gate.x, gate.y}, y[2] = {up.x, up.y};
+    float d_gate[2], d_up[2], out[2];
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const float d = sums[i % 2][first + i / 2 * 2 + j], sigmoid = sigmoid_of(x[j]), silu = x[j] * sigmoid;
+      d_gate[j] = d * y[j] * (sigmoid + silu * (1.0F - sigmoid));
+      d_up[j] = d * silu;
+      out[j] = silu * y[j];
+    }
+    f.gate.words[i] = pair_of(d_gate[0], d_gate[1], T{}).bits;
+    f.up.words[i] = pair_of(d_up[0], d_up[1], T{}).bits;
+    f.out.words[i] = pair_of(out[0], out[1], T{}).bits;
   }
-  hopper::store(chunk, gate);
-  hopper::store(chunk + Layout::kChunk, up);
-  hopper::store(chunk + 2 * Layout::kChunk, out);
+}
+
+/// From gate, which begins at sums[…][first], and up, half a row further. Both are rounded before they are multiplied:
+/// backward has no more of them.
+template <typename T>
+__device__ void activate(Fragments& f, const float (&sums)[2][kLane], int first) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float* const gates = &sums[i % 2][first + i / 2 * 2];
+    const float* const ups = gates + kLane / 2;
+    const Pair gate = pair_of(gates[0], gates[1], T{}), up = pair_of(ups[0], ups[1], T{});
+    const float2 x = to_floats(gate, T{}), y = to_floats(up, T{});
+    f.gate.words[i] = gate.bits;
+    f.up.words[i] = up.bits;
+    f.out.words[i] = pair_of(x.x * sigmoid_of(x.x) * y.x, x.y * sigmoid_of(x.y) * y.y, T{}).bits;
+  }
 }
 
 /// Names of barriers: a warpgroup's turn to multiply, and to have the buffers; its own.
+constexpr int kMultiplies = 1, kHasBuffers = 3, kOwn = 5;
 template <int kFirst>
 __device__ void wait_for_turn(int team) {
   hopper::synchronize(kFirst + team, 2 * kTeam);
@@ -216,13 +268,14 @@ template <int kFirst>
 __device__ void give_turn(int team) {
   hopper::signal(kFirst + (team ^ 1), 2 * kTeam);
 }
-constexpr int kMultiplies = 1, kHasBuffers = 3, kOwn = 5;
 
 /// One of the two warpgroups, which have every other tile.
-template <typename T>
+template <typename T, Direction kDirection>
 class Computer {
  public:
-  __device__ Computer(const Arguments& args, const Tiles& tiles, unsigned shared, Barriers barriers)
+  using Bytes = Layout<kDirection>;
+
+  __device__ Computer(const Arguments& args, const Tiles<kDirection>& tiles, unsigned shared, Barriers barriers)
       : args_(args),
         tiles_(tiles),
         shared_(shared),
@@ -236,10 +289,10 @@ class Computer {
       const bool is_first = index == tiles_.first, is_last = index + tiles_.step >= tiles_.count;
       Sums sums;
       if (!is_first) wait_for_turn<kMultiplies>(team_);
-      multiply(sums, is_last);
-      if (!is_first) wait_for_turn<kHasBuffers>(team_);
+      multiply_tile(sums, is_last);
+      if (!Bytes::kIsForward && !is_first) wait_for_turn<kHasBuffers>(team_);
       finish(sums, tiles_.at(index));
-      if (!is_last) give_turn<kHasBuffers>(team_);
+      if (!Bytes::kIsForward && !is_last) give_turn<kHasBuffers>(team_);
       leave_to_the_other();
     }
     if (thread() == 0) hopper::wait_until_written();
@@ -251,16 +304,17 @@ class Computer {
   /// Behind the stages and buffers of a tile.
   __device__ void leave_to_the_other() {
     stage_.advance(args_.depth_tiles);
-    buffer_.advance(kChunks);
+    if (!Bytes::kIsForward) buffer_.advance(kChunks);
   }
 
-  __device__ void multiply(Sums& sums, bool is_last) {
+  __device__ void multiply_tile(Sums& sums, bool is_last) {
     int before = 0;
 #pragma unroll 1
     for (int depth = 0; depth < args_.depth_tiles; ++depth) {
-      const unsigned dy = shared_ + static_cast<unsigned>(stage_.stage * Layout::kStage);
+      const unsigned left = shared_ + static_cast<unsigned>(stage_.stage * Bytes::kStage);
       barriers_.full(stage_.stage).wait(stage_.parity);
-      multiply_stage<T>(sums, wgmma::descriptor(dy, 0), wgmma::descriptor(dy + Layout::kDy, Layout::kPanel), depth > 0);
+      multiply_stage<T, kDirection>(sums, wgmma::descriptor(left, 0),
+                                    wgmma::descriptor(left + Bytes::kLeft, Bytes::kPanel), depth > 0);
       if (depth > 0) {
         wgmma::wait<1>();
         release(before);
@@ -281,35 +335,69 @@ class Computer {
   }
 
   __device__ void finish(const Sums& sums, Place tile) {
-    const int row = thread() / kWarpSize * 16 + lane_of_warp() % 16;
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      constexpr int kOfRows = kChunks / kHalves;
-      const unsigned buffer = shared_ + static_cast<unsigned>(Layout::kFirstBuffer + buffer_.stage * Layout::kBuffer);
-      barriers_.buffer_full(buffer_.stage).wait(buffer_.parity);
+      const int number = (Bytes::kIsForward ? team_ * kBuffers : 0) + buffer_.stage;
+      const unsigned buffer = shared_ + static_cast<unsigned>(Bytes::kFirstBuffer + number * Bytes::kBuffer);
+      wait_for_buffer();
 #pragma unroll
-      for (int part = 0; part < 4; ++part) {
-        const int place = row * 128 + ((part * 2 + lane_of_warp() / 16) ^ (row % 8)) * 16;
-        swiglu<T>(sums[chunk / kOfRows], chunk % kOfRows * 16 + part * 4, buffer + static_cast<unsigned>(place));
+      for (int part = 0; part < Bytes::kChunkColumns / 16; ++part) {
+        const int first = chunk % kChunksOfRows * (Bytes::kChunkColumns / 4) + part * 4;
+        finish_part(sums[chunk / kChunksOfRows], first, buffer + place_of(part));
       }
       wgmma::publish();
       hopper::synchronize(kOwn + team_, kTeam);
-      if (thread() == 0) store(buffer, chunk_at(tile, chunk));
+      if (thread() == 0) store(buffer, chunk_at<kDirection>(tile, chunk));
       buffer_.advance();
     }
   }
 
+  /// Until it holds gate and up, or what it held has been stored.
+  __device__ void wait_for_buffer() const {
+    if constexpr (Bytes::kIsForward) {
+      if (thread() == 0) hopper::wait_until_read<kBuffers - 1>();
+      hopper::synchronize(kOwn + team_, kTeam);
+    } else {
+      barriers_.buffer_full(buffer_.stage).wait(buffer_.parity);
+    }
+  }
+
+  /// Of this lane's 16 bytes in 16 columns of a chunk, as mma::load and hopper::store take them (tensor_map.h).
+  __device__ static unsigned place_of(int part) {
+    constexpr int kRowBytes = Bytes::kChunkColumns * 2;
+    const int row = thread() / kWarpSize * 16 + lane_of_warp() % 16;
+    const int exchanged = kRowBytes == 128 ? row % 8 : row / 2 % 4;
+    return static_cast<unsigned>(row * kRowBytes + ((part * 2 + lane_of_warp() / 16) ^ exchanged) * 16);
+  }
+
+  __device__ static void finish_part(const float (&sums)[2][kLane], int first, unsigned chunk) {
+    Fragments f;
+    if constexpr (Bytes::kIsForward) {
+      activate<T>(f, sums, first);
+    } else {
+      f.gate = mma::load(chunk);
+      f.up = mma::load(chunk + Bytes::kChunk);
+      differentiate<T>(f, sums, first);
+    }
+    hopper::store(chunk, f.gate);
+    hopper::store(chunk + Bytes::kChunk, f.up);
+    hopper::store(chunk + 2 * Bytes::kChunk, f.out);
+  }
+
   __device__ void store(unsigned buffer, Place place) const {
-    hopper::store_box(args_.d_gate, place.column, place.row, buffer);
-    hopper::store_box(args_.d_up, place.column, place.row, buffer + Layout::kChunk);
-    hopper::store_box(args_.out, place.column, place.row, buffer + 2 * Layout::kChunk);
+    hopper::store_box(args_.gate_out, place.column, place.row, buffer);
+    hopper::store_box(args_.up_out, place.column, place.row, buffer + Bytes::kChunk);
+    if (!Bytes::kIsForward || args_.has_out)
+      hopper::store_box(args_.out, place.column, place.row, buffer + 2 * Bytes::kChunk);
     hopper::commit_stores();
-    hopper::wait_until_read();
-    barriers_.buffer_empty(buffer_.stage).arrive();
+    if constexpr (!Bytes::kIsForward) {
+      hopper::wait_until_read();
+      barriers_.buffer_empty(buffer_.stage).arrive();
+    }
   }
 
   const Arguments& args_;
-  const Tiles& tiles_;
+  const Tiles<kDirection>& tiles_;
   unsigned shared_;
   Barriers barriers_;
   int team_;
@@ -317,25 +405,27 @@ class Computer {
   hopper::Turn<kBuffers> buffer_;
 };
 
-template <typename T>
+template <typename T, Direction kDirection>
 __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
-    backward_kernel(const __grid_constant__ Arguments args) {
+    linear_swiglu_kernel(const __grid_constant__ Arguments args) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(1024) unsigned char memory[];
   const unsigned shared = hopper::shared_address(memory);
-  const Barriers barriers = {shared + Layout::kBarriers};
-  const Tiles tiles(args);
+  const Barriers barriers = {shared + Layout<kDirection>::kBarriers};
+  const Tiles<kDirection> tiles(args);
   if (threadIdx.x == 0) barriers.init();
   __syncthreads();
   hopper::synchronize_cluster();
   if (threadIdx.x < kTeam) {
     hopper::give_registers<24>();
     if (threadIdx.x == 0) fetch_operands(args, tiles, shared, barriers);
-    if (threadIdx.x == kWarpSize) fetch_gate_up(args, tiles, shared, barriers);
+    if constexpr (kDirection == Direction::kBackward) {
+      if (threadIdx.x == kWarpSize) fetch_gate_up(args, tiles, shared, barriers);
+    }
     __syncwarp();
   } else {
     hopper::take_registers<240>();
-    Computer<T>(args, tiles, shared, barriers).run();
+    Computer<T, kDirection>(args, tiles, shared, barriers).run();
     __syncwarp();
   }
   hopper::synchronize_cluster();  // the other block writes into this one's shared memory no more

@@ -6,9 +6,10 @@
 
 namespace primus::ops::gpu {
 
-/// A 16-bit matrix as Hopper's copy engine sees it: boxes of `rows` rows and 64 columns, whose 16-byte chunks are
-/// exchanged in shared memory as in PanelTile (flash_panel.cuh). What lies outside the matrix reads as zero and is not
-/// written. Rows have to begin at multiples of 16 bytes.
-CUtensorMap tensor_map(const Tensor& matrix, int rows);
+/// A 16-bit matrix as Hopper's copy engine sees it: boxes of `rows` rows and `columns` columns, 64 or 32. The
+/// 16-byte chunks of a box are exchanged in shared memory so that eight rows of a chunk lie in different banks: chunk c
+/// of row r lies at c ^ (r % 8), as in PanelTile (flash_panel.cuh), and with 32 columns at c ^ (r / 2 % 4). What lies
+/// outside the matrix reads as zero and is not written. Rows have to begin at multiples of 16 bytes.
+CUtensorMap tensor_map(const Tensor& matrix, int rows, int columns = 64);
 
 }  // namespace primus::ops::gpu
