@@ -265,8 +265,10 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     const unsigned q_tile = q_tiles + static_cast<unsigned>(q.stage) * (Layout::kTile >> 4);
     const unsigned out_tile = out_tiles + static_cast<unsigned>(out.stage) * (Layout::kTile >> 4);
     const QueryStatistics* const statistics = stages + q.stage * kQueries;
-    float scores[2][16], d_scores[2][16], p[2][16];
+    float scores[2][16], d_scores[2][16], p[2][16], lse[16];
     barriers.q_full(q.stage).wait(q.parity);
+#pragma unroll
+    for (int j = 0; j < 16; ++j) lse[j] = statistics[column_of_sum(j)].negative_lse;  // slow beside products
     multiply_tiles<T>(scores, k, q_tile);
     barriers.out_full(out.stage).wait(out.parity);
     multiply_tiles<T>(d_scores, v, out_tile);
@@ -275,9 +277,8 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     hopper::settle(scores);
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
-      const float lse = statistics[column_of_sum(j)].negative_lse;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) p[i][j] = fast_exp2(fmaf(scores[i][j], scale, lse));
+      for (int i = 0; i < 2; ++i) p[i][j] = fast_exp2(fmaf(scores[i][j], scale, lse[j]));
     }
     if (tile <= team) {
       const int ahead = team * 64 + warp * 16 + row_of_sum(0) - tile * kQueries - column_of_sum(0);
