@@ -9,7 +9,8 @@
 ///
 /// One thread fetches tiles and their statistics with the copy engine; two warpgroups have 64 keys each. They compute
 /// scores with keys as rows, so that p and ds, rounded, are left operands of dv += pᵀ·d_out and dk += dsᵀ·q in
-/// registers. ds goes through shared memory to dq = ds·k, of which each warpgroup has 64 columns.
+/// registers. ds goes through shared memory to dq = ds·k, of which each warpgroup has 64 columns, and a thread that
+/// sends them on to be added.
 ///
 /// Rows behind a document's end are read too (of the next one, or zeros behind the last) and weigh nothing: finite
 /// numbers of other documents change no bit, but one that is not finite spoils its neighbour, too, of a step that is
@@ -36,7 +37,7 @@ struct SinglePass {
 namespace single_pass {
 
 constexpr int kDim = 128, kKeys = 128, kQueries = 64;
-constexpr int kConsumers = 256, kThreads = kConsumers + 128;
+constexpr int kTeams = 2, kConsumers = kTeams * 128, kThreads = kConsumers + 128;
 constexpr int kQStages = 3, kOutStages = 2;
 constexpr int kConsumersBarrier = 1;
 
@@ -52,11 +53,11 @@ struct Layout {
   static constexpr int kScores = kOut + kOutStages * kTile;  // ds, twice
   static constexpr int kScoresBytes = kKeys * kQueries * 2;
   static constexpr int kSums = kScores + 2 * kScoresBytes;  // dq on its way
-  static constexpr int kSumsOfWarp = 16 * 64 * 4;
-  static constexpr int kStatistics = kSums + kConsumers / kWarpSize * kSumsOfWarp;
+  static constexpr int kSumsOfTeam = kQueries * 64 * 4;
+  static constexpr int kStatistics = kSums + kTeams * kSumsOfTeam;
   static constexpr int kStatisticsOfTile = kQueries * static_cast<int>(sizeof(QueryStatistics));
   static constexpr int kBarriers = kStatistics + kQStages * kStatisticsOfTile;
-  static constexpr int kBytes = kBarriers + (1 + 2 * kQStages + 2 * kOutStages) * hopper::Barrier::kBytes;
+  static constexpr int kBytes = kBarriers + (1 + 2 * kQStages + 2 * kOutStages + 2 * kTeams) * hopper::Barrier::kBytes;
 };
 
 struct Barriers {
@@ -67,6 +68,10 @@ struct Barriers {
   __device__ hopper::Barrier q_empty(int stage) const { return at(1 + kQStages + stage); }
   __device__ hopper::Barrier out_full(int stage) const { return at(1 + 2 * kQStages + stage); }
   __device__ hopper::Barrier out_empty(int stage) const { return at(1 + 2 * kQStages + kOutStages + stage); }
+  __device__ hopper::Barrier sums_full(int team) const { return at(1 + 2 * kQStages + 2 * kOutStages + team); }
+  __device__ hopper::Barrier sums_empty(int team) const {
+    return at(1 + 2 * kQStages + 2 * kOutStages + kTeams + team);
+  }
 };
 
 /// What a block works on.
@@ -196,26 +201,46 @@ __device__ void round_to(mma::Fragment (&fragments)[4], const float (&sums)[2][1
   for (int depth = 0; depth < 4; ++depth) fragments[depth] = as_fragment<T>(sums, 0, depth);
 }
 
-/// Adds a warp's 16 rows of dq, of which `rows` exist, in its warpgroup's half of the columns.
-__device__ inline void add_queries(const QuerySums& to, const float (&sums)[2][16], int head, int half,
-                                   std::int64_t first_token, int rows, float* staging) {
-  const int lane = lane_of_warp();
-  if (lane == 0) hopper::wait_until_read();
-  __syncwarp();
+/// Where a lane stages its part of a warp's 16 rows of dq, in its warpgroup's half of the columns. It stays the same:
+/// tiles have even numbers of rows.
+class StagedQueries {
+ public:
+  __device__ StagedQueries(float* rows, std::int64_t first_token) {
+    float* const row = rows + row_of_sum(0) * 64 + lane_of_warp() % 4 * 4;
+    even_parts_ = row + QuerySums::place_of_part(first_token + row_of_sum(0), 0);
+    odd_parts_ = row + QuerySums::place_of_part(first_token + row_of_sum(0), 1);
+  }
+
+  __device__ void store(const float (&sums)[2][16]) const {
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i) {
 #pragma unroll
-    for (int part = 0; part < 4; ++part) {
-      const int at = QuerySums::place_of_part(first_token + row_of_sum(i), part) + lane % 4 * 4;
-      *reinterpret_cast<float4*>(staging + row_of_sum(i) * 64 + at) = {sums[i][4 * part], sums[i][4 * part + 1],
-                                                                       sums[i][4 * part + 2], sums[i][4 * part + 3]};
+      for (int part = 0; part < 4; ++part) {
+        float* const to = (part % 2 == 0 ? even_parts_ : odd_parts_) + i * 8 * 64 + part / 2 * 32;
+        *reinterpret_cast<float4*>(to) = {sums[i][4 * part], sums[i][4 * part + 1], sums[i][4 * part + 2],
+                                          sums[i][4 * part + 3]};
+      }
     }
   }
-  wgmma::publish();
-  __syncwarp();
-  if (lane == 0 && rows > 0) {
-    hopper::add_in_background(to.at(head, half, first_token), hopper::shared_address(staging), min(rows, 16) * 256);
-  }
+
+ private:
+  float *even_parts_, *odd_parts_;
+};
+
+/// One thread: adds the half of dq that a warpgroup has staged, tile by tile.
+template <typename T>
+__device__ void send_queries(const SinglePass<T>& args, const Work& work, int team, unsigned shared,
+                             Barriers barriers) {
+  const unsigned staged = shared + static_cast<unsigned>(Layout::kSums + team * Layout::kSumsOfTeam);
+  unsigned parity = 0;
+  for_each_tile(work, [&](int head, int tile) {
+    const int row = work.place.first_row + tile * kQueries, rows = min(work.place.length - row, kQueries);
+    barriers.sums_full(team).wait(parity);
+    hopper::add_in_background(args.d_q.at(head, team, work.place.first_token + row), staged, rows * 256);
+    hopper::wait_until_read();
+    barriers.sums_empty(team).arrive();
+    parity ^= 1U;
+  });
 }
 
 /// Gives sums to the other block of the cluster, which has those that are added to `kept`.
@@ -244,7 +269,8 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
   const int team = static_cast<int>(threadIdx.x) / 128 - 1, warp = static_cast<int>(threadIdx.x) % 128 / kWarpSize;
   const int lane = lane_of_warp();
   const auto* const stages = reinterpret_cast<const QueryStatistics*>(memory + Layout::kStatistics);
-  auto* const staging = reinterpret_cast<float*>(memory + Layout::kSums + (team * 4 + warp) * Layout::kSumsOfWarp);
+  auto* const staging = reinterpret_cast<float*>(memory + Layout::kSums + team * Layout::kSumsOfTeam);
+  const StagedQueries staged(staging + warp * 16 * 64, work.first_key());
   const unsigned k = wgmma::descriptor(memory + Layout::kK + team * 64 * 128, KeyTile<T>::kPanelBytes);
   const unsigned v = wgmma::descriptor(memory + Layout::kV + team * 64 * 128, KeyTile<T>::kPanelBytes);
   const unsigned k_columns = wgmma::descriptor(memory + Layout::kK + team * KeyTile<T>::kPanelBytes, 0);
@@ -259,9 +285,9 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
   float d_k[2][32] = {}, d_v[2][32] = {};
   hopper::Turn<kQStages> q;
   hopper::Turn<kOutStages> out;
-  unsigned buffer = 0;
+  unsigned buffer = 0, sums_parity = 1;
   barriers.keys().wait(0);
-  for_each_tile(work, [&](int head, int tile) {
+  for_each_tile(work, [&](int /*head*/, int tile) {
     const unsigned q_tile = q_tiles + static_cast<unsigned>(q.stage) * (Layout::kTile >> 4);
     const unsigned out_tile = out_tiles + static_cast<unsigned>(out.stage) * (Layout::kTile >> 4);
     const QueryStatistics* const statistics = stages + q.stage * kQueries;
@@ -324,8 +350,12 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     __syncwarp();
     if (lane == 0) barriers.out_empty(out.stage).arrive();
     hopper::settle(d_q);
-    const int row = work.place.first_row + tile * kQueries + warp * 16;
-    add_queries(args.d_q, d_q, head, team, work.place.first_token + row, work.place.length - row, staging);
+    barriers.sums_empty(team).wait(sums_parity);
+    staged.store(d_q);
+    wgmma::publish();
+    __syncwarp();
+    if (lane == 0) barriers.sums_full(team).arrive();
+    sums_parity ^= 1U;
     wgmma::wait<0>();
     __syncwarp();
     if (lane == 0) barriers.q_empty(q.stage).arrive();
@@ -353,7 +383,6 @@ __device__ void compute(const SinglePass<T>& args, const Work& work, unsigned ch
     store_sums(HeadRows<T>(args.backward.d_v, work.place, work.kv_head, QueryGroup(1), kDim), first_row, d_v);
   }
   if (args.split == 2) hopper::synchronize_cluster();  // the other block has read
-  if (lane == 0) hopper::wait_until_read();
 }
 
 template <typename T>
@@ -374,12 +403,21 @@ __global__ void __launch_bounds__(kThreads, 1) backward_kernel(const __grid_cons
       barriers.out_full(i).init(1);
       barriers.out_empty(i).init(kConsumers / kWarpSize);
     }
+    for (int team = 0; team < kTeams; ++team) {
+      barriers.sums_full(team).init(kConsumers / kTeams / kWarpSize);
+      barriers.sums_empty(team).init(1);
+    }
     hopper::publish_barriers();
   }
   __syncthreads();
   if (threadIdx.x < 128) {
     hopper::give_registers<40>();
-    if (threadIdx.x == 0) fetch_tiles(args, work, shared, barriers);
+    const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+    if (threadIdx.x == 0) {
+      fetch_tiles(args, work, shared, barriers);
+    } else if (warp >= 1 && warp <= kTeams && lane_of_warp() == 0) {
+      send_queries(args, work, warp - 1, shared, barriers);
+    }
   } else {
     hopper::take_registers<232>();
     compute(args, work, memory, barriers);
