@@ -132,7 +132,7 @@ TEST_P(LinearSwiglu, ForwardEqualsItsFormulas) {
       const Matrix bias = has_bias ? random_matrix(1, 2 * shape.width, dtype(), 3) : Matrix();
       const ForwardReference reference(x, weight, bias, dtype());
       const DeviceData gate_up = matrix(filled(shape.tokens, 2 * shape.width, 9.0), 2 * shape.gap),
-                       alone = matrix(filled(shape.tokens, 2 * shape.width, 9.0), shape.gap),
+                       alone = matrix(filled(shape.tokens, 2 * shape.width, 9.0), 2 * shape.gap),
                        out = matrix(filled(shape.tokens, shape.width, 9.0), shape.gap);
       const DeviceData x_data = matrix(x, shape.gap), weight_data = matrix(weight, shape.gap),
                        bias_data = vector(has_bias ? bias : filled(1, 1, 0.0));
