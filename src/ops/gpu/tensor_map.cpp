@@ -26,18 +26,29 @@ EncodeTiled encode_tiled() {
 
 }  // namespace
 
-CUtensorMap tensor_map(const Tensor& matrix, int rows, int columns) {
-  const auto swizzle = columns == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
-  const auto type = matrix.dtype() == DType::kF16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(matrix.columns()), static_cast<cuuint64_t>(matrix.rows())};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(matrix.row_stride()) * size_of(matrix.dtype())};
-  const cuuint32_t box[] = {static_cast<cuuint32_t>(columns), static_cast<cuuint32_t>(rows)}, steps[] = {1, 1};
+CUtensorMap tensor_map(const BoxedMatrix& matrix) {
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(matrix.columns), static_cast<cuuint64_t>(matrix.rows)};
+  const cuuint64_t strides[] = {static_cast<cuuint64_t>(matrix.row_bytes)};
+  const cuuint32_t box[] = {static_cast<cuuint32_t>(matrix.box_columns), static_cast<cuuint32_t>(matrix.box_rows)};
+  const cuuint32_t steps[] = {1, 1};
   CUtensorMap map;
   const CUresult result =
-      encode_tiled()(&map, type, 2, matrix.data(), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
-                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  PRIMUS_CHECK(result == CUDA_SUCCESS, static_cast<int>(result), matrix.describe());
+      encode_tiled()(&map, matrix.type, 2, matrix.data, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                     matrix.swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  PRIMUS_CHECK(result == CUDA_SUCCESS, static_cast<int>(result), matrix.row_bytes);
   return map;
+}
+
+CUtensorMap tensor_map(const Tensor& matrix, int rows, int columns) {
+  return tensor_map(
+      {.type = matrix.dtype() == DType::kF16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+       .data = matrix.data(),
+       .rows = matrix.rows(),
+       .columns = matrix.columns(),
+       .row_bytes = matrix.row_stride() * static_cast<std::int64_t>(size_of(matrix.dtype())),
+       .box_rows = rows,
+       .box_columns = columns,
+       .swizzle = columns == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B});
 }
 
 }  // namespace primus::ops::gpu
