@@ -58,10 +58,7 @@ void linear_swiglu_forward(Stream& stream, const LinearSwigluForward& args) {
   check_vector_or_empty(bias, weight.rows(), x.dtype());
   check_matrix(gate_up, x.rows(), weight.rows(), x.dtype());
   if (out) check_matrix(out, x.rows(), weight.rows() / 2, x.dtype());
-  if (x.rows() > 0) {
-    const Observed observed(stream, WorkKind::kGemm, "linear_swiglu_forward");
-    if (stream.backend().ops->linear_swiglu_forward(stream, args)) return;
-  }
+  if (x.rows() > 0 && stream.backend().ops->linear_swiglu_forward(stream, args)) return;
   linear_forward(stream, {.x = x, .weight = weight, .bias = bias, .y = gate_up});
   if (out) swiglu_forward(stream, {.gate_up = gate_up, .out = out});
 }
@@ -74,10 +71,7 @@ void linear_swiglu_backward(Stream& stream, const LinearSwigluBackward& args) {
   check_matrix(gate_up, dy.rows(), 2 * weight.columns(), dy.dtype());
   check_matrix(d_gate_up, dy.rows(), 2 * weight.columns(), dy.dtype());
   check_matrix(out, dy.rows(), weight.columns(), dy.dtype());
-  if (dy.rows() > 0) {
-    const Observed observed(stream, WorkKind::kGemm, "linear_swiglu_backward");
-    if (stream.backend().ops->linear_swiglu_backward(stream, args)) return;
-  }
+  if (dy.rows() > 0 && stream.backend().ops->linear_swiglu_backward(stream, args)) return;
   linear_backward_input(stream, {.dy = dy, .weight = weight, .dx = out});
   swiglu_backward(stream, {.d_out = out, .gate_up = gate_up, .d_gate_up = d_gate_up, .out = out});
 }
@@ -98,10 +92,7 @@ void swiglu_lora_backward(Stream& stream, const SwigluLoraBackward& args) {
   check_matrix(args.u_up, tokens, b_rank, dtype);
   check_gradient(args.d_b_gate, width, b_rank);
   check_gradient(args.d_b_up, width, b_rank);
-  if (tokens > 0) {
-    const Observed observed(stream, WorkKind::kElementwise, "swiglu_lora_backward");
-    if (stream.backend().ops->swiglu_lora_backward(stream, args)) return;
-  }
+  if (tokens > 0 && stream.backend().ops->swiglu_lora_backward(stream, args)) return;
   compose_swiglu_lora_backward(stream, args);
 }
 

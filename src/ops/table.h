@@ -34,7 +34,7 @@ struct Table {
   void (*attention_decode)(Stream&, const AttentionDecode&);
   void (*swiglu_forward)(Stream&, const SwigluForward&);
   void (*swiglu_backward)(Stream&, const SwigluBackward&);
-  // false: no kernel for this, nothing was done
+  // false: no kernel for this, nothing was done; else it has told the stream's observer
   bool (*linear_swiglu_forward)(Stream&, const LinearSwigluForward&);
   bool (*linear_swiglu_backward)(Stream&, const LinearSwigluBackward&);
   bool (*swiglu_lora_backward)(Stream&, const SwigluLoraBackward&);

@@ -86,6 +86,13 @@ bool has_single_pass(const DeviceLimits& limits, DType dtype, const AttentionSha
   return is_allowed && size_of(dtype) == 2 && shape.head_dim == kSinglePassHeadDim && flash_has_wgmma(limits);
 }
 
+/// Heads that take turns share out the work most evenly. But blocks drift apart by one head after the other, and what
+/// all of them read and add to has to lie in the L2 cache: then one head after the other is up to a fifth faster.
+bool single_pass_goes_by_head(const Stream& stream, const AttentionBackward& args) {
+  const std::int64_t sums = args.max_seqlen * args.q.columns() * std::int64_t{sizeof(float)};
+  return static_cast<std::size_t>(sums) > 2 * limits_of(stream).l2_bytes;
+}
+
 bool runs_single_pass(const Stream& stream, const AttentionBackward& args) {
   return single_pass_is_faster(args.max_seqlen, args.q.rows()) &&
          has_single_pass(limits_of(stream), args.q.dtype(), args.shape) &&
@@ -124,7 +131,8 @@ Tensor single_pass_backward(Stream& stream, const AttentionBackward& args) {
   float* sums = nullptr;
   with_16_bits(args.q.dtype(), [&](auto element) {
     const auto flash = flash_backward<decltype(element)>(args);
-    sums = flash_single_pass_backward(stream_of(stream), flash, args.workspace.data()).data;
+    const bool by_head = single_pass_goes_by_head(stream, args);
+    sums = flash_single_pass_backward(stream_of(stream), flash, by_head, args.workspace.data()).data;
   });
   GPU_LAUNCH_CHECK(stream, "attention_backward");
   return {sums, DType::kF32, stream.device(), args.q.numel()};

@@ -96,9 +96,10 @@ template <typename T>
 void flash_wgmma_backward(gpuStream_t stream, const FlashBackward<T>& args);
 
 /// Backward in one pass (flash_single_pass.cuh), where wgmma is: head_dim 128. It needs neither args.d_q nor args.delta
-/// but a workspace, where it adds up dq in no fixed order.
+/// but a workspace, where it adds up dq in no fixed order. by_head: one key/value head after the other; else they take
+/// turns, tile by tile.
 template <typename T>
-QuerySums flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace);
+QuerySums flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, bool by_head, void* workspace);
 template <typename T>
 void round_query_sums(gpuStream_t stream, const QuerySums& sums, int heads, const Rows<T>& d_q);
 constexpr int kSinglePassHeadDim = 128;

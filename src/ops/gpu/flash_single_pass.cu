@@ -41,7 +41,7 @@ int split_of(const FlashShape& shape, int key_tiles) {
 }
 
 template <typename T>
-SinglePass<T> arguments(const FlashBackward<T>& backward, void* workspace) {
+SinglePass<T> arguments(const FlashBackward<T>& backward, bool by_head, void* workspace) {
   const FlashShape& shape = backward.shape;
   const std::int64_t heads = std::int64_t{shape.kv_heads} * shape.group.size(), tokens = shape.tokens;
   const int key_tiles = static_cast<int>(most_tiles(shape, 1, kKeys));
@@ -56,7 +56,8 @@ SinglePass<T> arguments(const FlashBackward<T>& backward, void* workspace) {
           .statistics = statistics,
           .d_q = sums,
           .key_tiles = key_tiles,
-          .split = split_of(shape, key_tiles)};
+          .split = split_of(shape, key_tiles),
+          .by_head = by_head};
 }
 
 /// Blocks of a kernel that goes by rows.
@@ -86,16 +87,16 @@ void launch_backward(gpuStream_t stream, const SinglePass<T>& args) {
 }  // namespace flash::single_pass
 
 template <typename T>
-QuerySums flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, void* workspace) {
+QuerySums flash_single_pass_backward(gpuStream_t stream, const FlashBackward<T>& args, bool by_head, void* workspace) {
   namespace pass = flash::single_pass;
-  const auto all = pass::arguments(args, workspace);
+  const auto all = pass::arguments(args, by_head, workspace);
   const dim3 blocks = pass::row_blocks(std::int64_t{args.shape.kv_heads} * args.shape.group.size(), args.shape.tokens);
   pass::prepare_kernel<<<blocks, pass::kRowThreads, 0, stream>>>(all);
   pass::launch_backward(stream, all);
   return all.d_q;
 }
-template QuerySums flash_single_pass_backward(gpuStream_t, const FlashBackward<F16>&, void*);
-template QuerySums flash_single_pass_backward(gpuStream_t, const FlashBackward<BF16>&, void*);
+template QuerySums flash_single_pass_backward(gpuStream_t, const FlashBackward<F16>&, bool, void*);
+template QuerySums flash_single_pass_backward(gpuStream_t, const FlashBackward<BF16>&, bool, void*);
 
 template <typename T>
 void round_query_sums(gpuStream_t stream, const QuerySums& sums, int heads, const Rows<T>& d_q) {

@@ -32,6 +32,7 @@ struct SinglePass {
   QuerySums d_q;
   int key_tiles;  // the most that there can be
   int split;      // 2: the query heads of a key/value head are shared out to a cluster of two blocks
+  bool by_head;   // all tiles of a key/value head before any of the next one
 };
 
 namespace single_pass {
@@ -88,9 +89,8 @@ struct Work {
     const int block = static_cast<int>(blockIdx.x), cluster = args.split == 1 ? block : block / 2;
     const int group = shape.group.size(), most_heads = args.split == 1 ? group : (group + 1) / 2;
     rank = args.split == 1 ? 0 : block % 2;
-    // blocks of different heads run side by side: those of one add to the same sums, which costs more than the bytes
-    kv_head = cluster % shape.kv_heads;
-    place = find_tile(shape, 1, kKeys, cluster / shape.kv_heads);
+    kv_head = args.by_head ? cluster / args.key_tiles : cluster % shape.kv_heads;
+    place = find_tile(shape, 1, kKeys, args.by_head ? cluster % args.key_tiles : cluster / shape.kv_heads);
     first_head = kv_head * group + rank * most_heads;
     heads = rank == 0 ? most_heads : group - most_heads;
     tiles = (place.length - place.first_row + kQueries - 1) / kQueries;

@@ -81,8 +81,9 @@ void launch(const Stream& stream, const Arguments& args, const char* what) {
 }
 
 template <Direction kDirection, typename Args>
-bool run(const Stream& stream, const Args& args, DType dtype, const char* what) {
+bool run(Stream& stream, const Args& args, DType dtype, const char* what) {
   if (dtype == DType::kF32 || !has_kernel(limits_of(stream)) || !fits(args)) return false;
+  const Observed observed(stream, WorkKind::kGemm, what);
   if (dtype == DType::kF16) {
     launch<F16, kDirection>(stream, arguments(args), what);
   } else {

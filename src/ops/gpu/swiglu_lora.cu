@@ -390,6 +390,7 @@ bool run(Stream& stream, const SwigluLoraBackward& args) {
                       .b_rank = static_cast<int>(args.u_gate.columns()),
                       .tiles = static_cast<int>(tiles),
                       .sums = static_cast<float*>(workspace.data)};
+  const Observed observed(stream, WorkKind::kElementwise, "swiglu_lora_backward");
   kernel<<<static_cast<unsigned>(blocks), kThreads, kBytes, on>>>(job, static_cast<int>(items));
   GPU_LAUNCH_CHECK(stream, "swiglu_lora_backward");
 
