@@ -86,9 +86,9 @@ bool has_single_pass(const DeviceLimits& limits, DType dtype, const AttentionSha
   return is_allowed && size_of(dtype) == 2 && shape.head_dim == kSinglePassHeadDim && flash_has_wgmma(limits);
 }
 
-/// Heads that take turns share out the work most evenly, but what all of them read and add to has to lie in L2. Measured
-/// on an H100 (bench/results/2026-11-23-cuda-train-by-head.md): one head after the other is up to a fifth faster where
-/// dq's sums are more than twice L2; elsewhere it is no faster, or slower.
+/// Heads that take turns share out the work most evenly, but what all of them read and add to has to lie in L2.
+/// Measured on an H100 (bench/results/2026-11-23-cuda-train-by-head.md): one head after the other is up to a fifth
+/// faster where dq's sums are more than twice L2; elsewhere it is no faster, or slower.
 bool single_pass_goes_by_head(const Stream& stream, const AttentionBackward& args) {
   const std::int64_t sums = args.max_seqlen * args.q.columns() * std::int64_t{sizeof(float)};
   return static_cast<std::size_t>(sums) > 2 * limits_of(stream).l2_bytes;
